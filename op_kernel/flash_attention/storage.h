@@ -1,0 +1,125 @@
+// Buffer maps of the FlashAttention forward kernel: what lies where in L1, L0A, L0B, L0C, UB and the workspace.
+// One definition for both sides: the kernel takes its addresses from here, op_host refuses a tiling whose map does not
+// fit and names the buffer. Must stay plain C++17 without Ascend C.
+#pragma once
+#include "../common/hardware.h"
+#include "tiling.h"
+
+namespace fastattn {
+
+constexpr uint32_t STAGES = 2;            // double buffering at level 2
+constexpr uint32_t HALF_BYTES = 2;
+constexpr uint32_t FLOAT_BYTES = 4;
+
+// Start of a buffer and the bytes of one of its slots.
+struct Buffer {
+    const char* name;
+    uint32_t offsetBytes;
+    uint32_t slotBytes;
+    uint32_t slots;
+    FASTATTN_HOST_DEVICE constexpr uint32_t SlotOffset(uint32_t slot) const { return offsetBytes + slot * slotBytes; }
+    FASTATTN_HOST_DEVICE constexpr uint32_t EndBytes() const { return offsetBytes + slots * slotBytes; }
+};
+
+FASTATTN_HOST_DEVICE constexpr Buffer PlaceAfter(const char* name, uint32_t startBytes, uint32_t slotBytes,
+                                                 uint32_t slots, uint32_t alignBytes = BLOCK_BYTES)
+{
+    return Buffer{name, static_cast<uint32_t>(RoundUp(startBytes, alignBytes)),
+                  static_cast<uint32_t>(RoundUp(slotBytes, alignBytes)), slots};
+}
+
+struct L1Map {
+    Buffer q;  // blockQ x headDim, one slot for each of two consecutive query blocks
+    Buffer k;  // l1TileKv x headDim
+    Buffer v;  // l1TileKv x headDim
+    Buffer p;  // blockQ x l1TileKv
+};
+
+struct L0Map {
+    Buffer l0a;  // blockQ x max(headDim, l0TileKv)
+    Buffer l0b;  // l0TileKv x headDim
+    Buffer l0c;  // blockQ x max(headDim, l0TileKv) fp32
+};
+
+// UB of one vector core, which owns half of a block's rows.
+struct UbMap {
+    Buffer s;          // stripRows x blockKv fp32 scores
+    Buffer p;          // stripRows x blockKv fp16 probabilities
+    Buffer o;          // rowsPerVectorCore x headDim fp32, the running output
+    Buffer oPartial;   // stripRows x headDim fp32, one block's P·V
+    Buffer mask;       // stripRows x blockKv bits, the B-mask of a strip
+    Buffer reduce;     // stripRows x 64 fp32, tree maxima and sums
+    Buffer broadcast;  // stripRows x 8 fp32, a row statistic spread over one 32 B block a row
+    Buffer rowMax;     // rowsPerVectorCore fp32
+    Buffer rowSum;     // rowsPerVectorCore fp32
+    Buffer rowTmp;     // rowsPerVectorCore fp32
+    Buffer rescale;    // ring x rowsPerVectorCore fp32: exp(old max - new max) of each block in flight
+};
+
+struct WorkspaceMap {
+    uint64_t sOffsetBytes;
+    uint64_t pOffsetBytes;
+    uint64_t oOffsetBytes;
+    uint64_t bytesPerGroup;
+};
+
+FASTATTN_HOST_DEVICE constexpr uint32_t MaxOf(uint32_t x, uint32_t y) { return x > y ? x : y; }
+
+// Rows of a block that one vector core owns: half of them, rounded up to whole groups of 8 (one Brcb).
+FASTATTN_HOST_DEVICE constexpr uint32_t RowsPerVectorCore(uint32_t blockRows)
+{
+    return static_cast<uint32_t>(RoundUp(CeilDiv(blockRows, VECTOR_CORES_PER_CUBE), BLOCK_FP32_ELEMS));
+}
+
+FASTATTN_HOST_DEVICE constexpr L1Map MakeL1Map(const FlashAttentionTiling& t)
+{
+    const uint32_t kvTileBytes = t.l1TileKv * t.headDim * HALF_BYTES;
+    L1Map map{};
+    map.q = PlaceAfter("l1Q", 0, t.blockQ * t.headDim * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.k = PlaceAfter("l1K", map.q.EndBytes(), kvTileBytes, STAGES, FRACTAL_BYTES);
+    map.v = PlaceAfter("l1V", map.k.EndBytes(), kvTileBytes, STAGES, FRACTAL_BYTES);
+    map.p = PlaceAfter("l1P", map.v.EndBytes(), t.blockQ * t.l1TileKv * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    return map;
+}
+
+FASTATTN_HOST_DEVICE constexpr L0Map MakeL0Map(const FlashAttentionTiling& t)
+{
+    const uint32_t wide = MaxOf(t.headDim, t.l0TileKv);
+    L0Map map{};
+    map.l0a = PlaceAfter("l0a", 0, t.blockQ * wide * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.l0b = PlaceAfter("l0b", 0, t.l0TileKv * t.headDim * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.l0c = PlaceAfter("l0c", 0, t.blockQ * wide * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES);
+    return map;
+}
+
+FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
+{
+    const uint32_t rowStatBytes = RowsPerVectorCore(t.blockQ) * FLOAT_BYTES;
+    UbMap map{};
+    map.s = PlaceAfter("ubS", 0, t.stripRows * t.blockKv * FLOAT_BYTES, STAGES);
+    map.p = PlaceAfter("ubP", map.s.EndBytes(), t.stripRows * t.blockKv * HALF_BYTES, STAGES);
+    map.o = PlaceAfter("ubO", map.p.EndBytes(), RowsPerVectorCore(t.blockQ) * t.headDim * FLOAT_BYTES, 1);
+    map.oPartial = PlaceAfter("ubOPartial", map.o.EndBytes(), t.stripRows * t.headDim * FLOAT_BYTES, STAGES);
+    map.mask = PlaceAfter("ubMask", map.oPartial.EndBytes(), t.stripRows * t.blockKv / 8, STAGES);
+    map.reduce = PlaceAfter("ubReduce", map.mask.EndBytes(), t.stripRows * REPEAT_BYTES, 1);
+    map.broadcast = PlaceAfter("ubBroadcast", map.reduce.EndBytes(), t.stripRows * BLOCK_BYTES, 1);
+    map.rowMax = PlaceAfter("ubRowMax", map.broadcast.EndBytes(), rowStatBytes, 1);
+    map.rowSum = PlaceAfter("ubRowSum", map.rowMax.EndBytes(), rowStatBytes, 1);
+    map.rowTmp = PlaceAfter("ubRowTmp", map.rowSum.EndBytes(), rowStatBytes, 1);
+    map.rescale = PlaceAfter("ubRescale", map.rowTmp.EndBytes(), rowStatBytes, t.ring);
+    return map;
+}
+
+FASTATTN_HOST_DEVICE constexpr WorkspaceMap MakeWorkspaceMap(const FlashAttentionTiling& t)
+{
+    const uint64_t scores = static_cast<uint64_t>(t.ring) * t.blockQ * t.blockKv;
+    WorkspaceMap map{};
+    map.sOffsetBytes = 0;
+    map.pOffsetBytes = RoundUp(scores * FLOAT_BYTES, GM_ALIGN_BYTES);
+    map.oOffsetBytes = map.pOffsetBytes + RoundUp(scores * HALF_BYTES, GM_ALIGN_BYTES);
+    map.bytesPerGroup = map.oOffsetBytes +
+                        RoundUp(static_cast<uint64_t>(t.ring) * t.blockQ * t.headDim * FLOAT_BYTES, GM_ALIGN_BYTES);
+    return map;
+}
+
+}  // namespace fastattn

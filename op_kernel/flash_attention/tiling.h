@@ -1,0 +1,59 @@
+// The tiling struct of the FlashAttention forward kernel: everything that op_host decides and the kernel obeys.
+// Plain data, passed by value at launch; its layout is the contract between op_host and op_kernel, so every field is
+// 4 or 8 bytes wide and the 8-byte ones come first. Sizes are in elements or rows unless the name says bytes.
+#pragma once
+#include <cstdint>
+
+namespace fastattn {
+
+// Element strides of a tensor seen as (batch, sequence, head, dim); dim is contiguous in every layout.
+struct TensorStrides {
+    uint64_t batch;
+    uint64_t seq;
+    uint64_t head;
+};
+
+struct FlashAttentionTiling {
+    // Memory layout of the operands.
+    TensorStrides q;
+    TensorStrides k;
+    TensorStrides v;
+    TensorStrides o;
+
+    // Workspace of one core group (cube + two vector cores), offsets in bytes from the group's base.
+    uint64_t workspaceBytesPerGroup;
+    uint64_t workspaceSOffsetBytes;  // ring x (blockQ x blockKv) fp32
+    uint64_t workspacePOffsetBytes;  // ring x (blockQ x blockKv) fp16
+    uint64_t workspaceOOffsetBytes;  // ring x (blockQ x headDim) fp32
+
+    // Problem.
+    uint32_t batch;
+    uint32_t headsQ;
+    uint32_t headsKv;
+    uint32_t seqQ;
+    uint32_t seqKv;    // key capacity; a batch entry may use fewer, see hasSeqUsedKv
+    uint32_t headDim;  // 16 ... 128, multiple of 16
+    uint32_t causal;   // 1: query row r sees key c iff c <= r + seqKvUsed - seqQ
+    uint32_t hasSeqUsedKv;  // 1: the seqUsedKv operand holds the number of valid keys of each batch entry
+    float softmaxScale;
+
+    // Level 1: the unit of exchange between the cube core and the vector cores.
+    uint32_t blockQ;   // query rows of a block, multiple of 16
+    uint32_t blockKv;  // keys of a block, multiple of MASK_ROW_ALIGN_ELEMS
+    uint32_t ring;     // workspace slots for S, P and the partial O
+    uint32_t preload;  // blocks that the cube core runs ahead with Q·K^T before it turns to P·V
+
+    // Level 2: the unit inside a core.
+    uint32_t l1TileKv;   // keys of a K, V or P tile in L1, multiple of l0TileKv
+    uint32_t l0TileKv;   // keys of one L0 tile, multiple of 16
+    uint32_t stripRows;  // score rows that a vector core holds in UB at a time, multiple of 8
+
+    // Tiling-mask: side of the M-mask is 2 * maskBlock.
+    uint32_t maskBlock;
+
+    // Schedule.
+    uint32_t blockDim;    // core groups launched
+    uint32_t numBlocksQ;  // query blocks of one (batch, head)
+};
+
+}  // namespace fastattn
