@@ -7,7 +7,7 @@
 
 namespace fastattn {
 
-constexpr uint32_t STAGES = 2;            // double buffering at level 2
+constexpr uint32_t STAGES = 2;  // double buffering at level 2
 constexpr uint32_t HALF_BYTES = 2;
 constexpr uint32_t FLOAT_BYTES = 4;
 
@@ -50,9 +50,10 @@ struct UbMap {
     Buffer mask;       // stripRows x blockKv bits, the B-mask of a strip
     Buffer reduce;     // stripRows x 64 fp32, tree maxima and sums
     Buffer broadcast;  // stripRows x 8 fp32, a row statistic spread over one 32 B block a row
-    Buffer rowMax;     // rowsPerVectorCore fp32
-    Buffer rowSum;     // rowsPerVectorCore fp32
+    Buffer rowMax;     // ring x rowsPerVectorCore fp32: blocks of several tasks are in flight
+    Buffer rowSum;     // ring x rowsPerVectorCore fp32
     Buffer rowTmp;     // rowsPerVectorCore fp32
+    Buffer lse;        // rowsPerVectorCore fp32 on their way to GM
     Buffer rescale;    // ring x rowsPerVectorCore fp32: exp(old max - new max) of each block in flight
 };
 
@@ -103,10 +104,11 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     map.mask = PlaceAfter("ubMask", map.oPartial.EndBytes(), t.stripRows * t.blockKv / 8, STAGES);
     map.reduce = PlaceAfter("ubReduce", map.mask.EndBytes(), t.stripRows * REPEAT_BYTES, 1);
     map.broadcast = PlaceAfter("ubBroadcast", map.reduce.EndBytes(), t.stripRows * BLOCK_BYTES, 1);
-    map.rowMax = PlaceAfter("ubRowMax", map.broadcast.EndBytes(), rowStatBytes, 1);
-    map.rowSum = PlaceAfter("ubRowSum", map.rowMax.EndBytes(), rowStatBytes, 1);
+    map.rowMax = PlaceAfter("ubRowMax", map.broadcast.EndBytes(), rowStatBytes, t.ring);
+    map.rowSum = PlaceAfter("ubRowSum", map.rowMax.EndBytes(), rowStatBytes, t.ring);
     map.rowTmp = PlaceAfter("ubRowTmp", map.rowSum.EndBytes(), rowStatBytes, 1);
-    map.rescale = PlaceAfter("ubRescale", map.rowTmp.EndBytes(), rowStatBytes, t.ring);
+    map.lse = PlaceAfter("ubLse", map.rowTmp.EndBytes(), rowStatBytes, 1);
+    map.rescale = PlaceAfter("ubRescale", map.lse.EndBytes(), rowStatBytes, t.ring);
     return map;
 }
 
@@ -117,8 +119,8 @@ FASTATTN_HOST_DEVICE constexpr WorkspaceMap MakeWorkspaceMap(const FlashAttentio
     map.sOffsetBytes = 0;
     map.pOffsetBytes = RoundUp(scores * FLOAT_BYTES, GM_ALIGN_BYTES);
     map.oOffsetBytes = map.pOffsetBytes + RoundUp(scores * HALF_BYTES, GM_ALIGN_BYTES);
-    map.bytesPerGroup = map.oOffsetBytes +
-                        RoundUp(static_cast<uint64_t>(t.ring) * t.blockQ * t.headDim * FLOAT_BYTES, GM_ALIGN_BYTES);
+    map.bytesPerGroup =
+        map.oOffsetBytes + RoundUp(static_cast<uint64_t>(t.ring) * t.blockQ * t.headDim * FLOAT_BYTES, GM_ALIGN_BYTES);
     return map;
 }
 
