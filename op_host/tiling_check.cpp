@@ -13,10 +13,15 @@ namespace {
 
 std::string Text(uint64_t value) { return std::to_string(value); }
 
-PlacedBuffer Place(const char* memory, const Buffer& buffer, double limitBytes, const char* remedy)
+struct Named {
+    const char* name;
+    Buffer buffer;
+};
+
+PlacedBuffer Place(const char* memory, const char* name, const Buffer& buffer, double limitBytes, const char* remedy)
 {
     return {memory,
-            buffer.name,
+            name,
             buffer.offsetBytes,
             buffer.slotBytes,
             buffer.slots,
@@ -27,13 +32,13 @@ PlacedBuffer Place(const char* memory, const Buffer& buffer, double limitBytes, 
 void PlaceCubeBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::vector<PlacedBuffer>& placed)
 {
     const L1Map l1 = MakeL1Map(t);
-    for (const Buffer& buffer : {l1.q, l1.k, l1.v, l1.p}) {
-        placed.push_back(Place("L1", buffer, soc.l1Bytes - L1_MIX_RESERVED_BYTES, "lower l1_tile_kv or block_q"));
+    for (const auto& [name, buffer] : {Named{"l1Q", l1.q}, {"l1K", l1.k}, {"l1V", l1.v}, {"l1P", l1.p}}) {
+        placed.push_back(Place("L1", name, buffer, soc.l1Bytes - L1_MIX_RESERVED_BYTES, "lower l1_tile_kv or block_q"));
     }
     const L0Map l0 = MakeL0Map(t);
-    placed.push_back(Place("L0A", l0.l0a, soc.l0aBytes, "lower block_q or l0_tile_kv"));
-    placed.push_back(Place("L0B", l0.l0b, soc.l0bBytes, "lower l0_tile_kv"));
-    placed.push_back(Place("L0C", l0.l0c, soc.l0cBytes, "lower block_q or l0_tile_kv"));
+    placed.push_back(Place("L0A", "l0a", l0.l0a, soc.l0aBytes, "lower block_q or l0_tile_kv"));
+    placed.push_back(Place("L0B", "l0b", l0.l0b, soc.l0bBytes, "lower l0_tile_kv"));
+    placed.push_back(Place("L0C", "l0c", l0.l0c, soc.l0cBytes, "lower block_q or l0_tile_kv"));
 }
 
 void PlaceVectorBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::vector<PlacedBuffer>& placed)
@@ -41,9 +46,19 @@ void PlaceVectorBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::
     const UbMap ub = MakeUbMap(t);
     // Select with a scalar works in the reserved top of UB.
     const double limitBytes = soc.ubUsableBytes - soc.ubReservedBytes;
-    for (const Buffer& buffer : {ub.s, ub.p, ub.o, ub.oPartial, ub.mask, ub.reduce, ub.broadcast, ub.rowMax, ub.rowSum,
-                                 ub.rowTmp, ub.rescale}) {
-        placed.push_back(Place("UB", buffer, limitBytes, "lower strip_rows, block_kv or block_q"));
+    for (const auto& [name, buffer] : {Named{"ubS", ub.s},
+                                       {"ubP", ub.p},
+                                       {"ubO", ub.o},
+                                       {"ubOPartial", ub.oPartial},
+                                       {"ubMask", ub.mask},
+                                       {"ubReduce", ub.reduce},
+                                       {"ubBroadcast", ub.broadcast},
+                                       {"ubRowMax", ub.rowMax},
+                                       {"ubRowSum", ub.rowSum},
+                                       {"ubRowTmp", ub.rowTmp},
+                                       {"ubLse", ub.lse},
+                                       {"ubRescale", ub.rescale}}) {
+        placed.push_back(Place("UB", name, buffer, limitBytes, "lower strip_rows, block_kv or block_q"));
     }
 }
 

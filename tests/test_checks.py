@@ -13,15 +13,15 @@ COMPILER = os.environ.get("CXX", "g++")
 
 def test_a_header_that_needs_its_includer_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    import check_headers
+    import check_self_contained
 
     (tmp_path / "op_host").mkdir()
     (tmp_path / "op_host" / "good.h").write_text("#pragma once\n#include <cstdint>\nuint32_t Rows();\n")
     (tmp_path / "op_host" / "bad.h").write_text("#pragma once\nstd::vector<int> Rows();\n")
     (tmp_path / "op_host" / "unguarded.h").write_text("struct Rows {};\n")
-    assert check_headers.compile_alone("op_host/good.h", tmp_path) == ""
-    assert "std" in check_headers.compile_alone("op_host/bad.h", tmp_path)
-    assert "redefinition" in check_headers.compile_alone("op_host/unguarded.h", tmp_path)
+    assert check_self_contained.compile_alone("op_host/good.h", tmp_path) == ""
+    assert "std" in check_self_contained.compile_alone("op_host/bad.h", tmp_path)
+    assert "redefinition" in check_self_contained.compile_alone("op_host/unguarded.h", tmp_path)
 
 
 @pytest.mark.parametrize(("linkage", "status"), [("inline", 1), ("static", 0)])

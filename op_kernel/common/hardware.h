@@ -6,7 +6,8 @@
 #include <cstdint>
 
 #ifndef FASTATTN_HOST_DEVICE
-#ifdef __CCE_AICORE__
+#if defined(__CCE_AICORE__) || defined(__NPU_ARCH__)
+#include "kernel_operator.h"  // defines __aicore__
 #define FASTATTN_HOST_DEVICE __aicore__ inline
 #else
 #define FASTATTN_HOST_DEVICE inline
