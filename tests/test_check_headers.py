@@ -1,0 +1,160 @@
+"""The cross-check against genuine Ascend C headers: the kernels pass it, and every mistake seeded here is reported."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+sys.path.insert(0, str(REPOSITORY / "scripts" / "ascendc"))
+
+import callgraph  # noqa: E402
+import crossrun  # noqa: E402
+import toolchain  # noqa: E402
+import typecheck  # noqa: E402
+
+KERNEL = "flash_attention/flash_attention_fwd.cpp"
+Seed = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> toolchain.Toolchain:
+    try:
+        return toolchain.Toolchain(toolchain.find_headers(None), tmp_path_factory.mktemp("check_headers"))
+    except toolchain.Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def seed(tmp_path: Path) -> Seed:
+    """Copies the kernels with one piece of one file replaced; the kernel's path."""
+
+    def write(file: str, old: str, new: str) -> Path:
+        copy = tmp_path / "op_kernel"
+        shutil.copytree(REPOSITORY / "op_kernel", copy)
+        text = (copy / file).read_text(encoding="utf-8")
+        assert old in text, f"{file} no longer holds {old}: choose another place for this mistake"
+        (copy / file).write_text(text.replace(old, new, 1), encoding="utf-8")
+        return copy / KERNEL
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def libraries(tools: toolchain.Toolchain) -> dict[str, Path]:
+    built, complaints = crossrun.build(tools, typecheck.kernels())
+    assert not complaints
+    return built
+
+
+@pytest.mark.parametrize("kernel", typecheck.kernels(), ids=lambda path: path.stem)
+def test_kernels_pass_the_type_check(tools: toolchain.Toolchain, kernel: Path) -> None:
+    assert typecheck.check_kernel(tools, kernel) == []
+
+
+def test_kernels_hold_no_string_literals() -> None:
+    assert typecheck.literals(sorted((REPOSITORY / "op_kernel").rglob("*.[hc]*"))) == []
+
+
+MISTAKES = {
+    "misspelt API": ("common/row_ops.h", "AscendC::Exp(", "AscendC::Expo(", "Expo"),
+    "wrong event": ("common/pipeline.h", "HardEvent::MTE2_V,", "HardEvent::MTE2_VEC,", "MTE2_VEC"),
+    "unknown field": ("common/cube_tiles.h", "p.dValue = cols", "p.dValues = cols", "dValues"),
+    "wrong memory": (
+        "flash_attention/cube_stages.h",
+        "gmQ_.SetGlobalBuffer((__gm__ T*)q)",
+        "gmQ_.SetGlobalBuffer((__ubuf__ T*)q)",
+        "no matching member function for call to 'SetGlobalBuffer'",
+    ),
+    "swapped operands": (
+        "common/cube_tiles.h",
+        "AscendC::DataCopy(l1, gm, p)",
+        "AscendC::DataCopy(gm, l1, p)",
+        "no matching function",
+    ),
+    "narrowing in braces": (
+        "common/cube_tiles.h",
+        "AscendC::MmadParams p;",
+        "AscendC::MmadParams p; const uint16_t rows16{rows}; (void)rows16;",
+        "narrow",
+    ),
+    "call that does nothing": (
+        "common/cube_tiles.h",
+        "    AscendC::LoadData(l0b, l1, p);\n}",
+        "    AscendC::LoadData(l0b, l1, p);\n    AscendC::LoadData(l0b, l1, AscendC::LoadData2DParamsV2{});\n}",
+        "compiles to nothing",
+    ),
+    "cube core left out": (
+        "flash_attention/flash_attention_fwd.cpp",
+        "if ASCEND_IS_AIC {",
+        "if constexpr (sizeof(T) == 1) {",
+        "aic pass: flash_attention_fwd: instantiated nothing",
+    ),
+    "vector core left out": (
+        "flash_attention/flash_attention_fwd.cpp",
+        "if ASCEND_IS_AIV {",
+        "if constexpr (sizeof(T) == 1) {",
+        "aiv pass: flash_attention_fwd: instantiated nothing",
+    ),
+    "no entry": ("flash_attention/flash_attention_fwd.cpp", "__global__", "", "no __global__ entry"),
+}
+
+
+@pytest.mark.parametrize(("file", "old", "new", "complaint"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_seeded_mistake_is_reported(
+    tools: toolchain.Toolchain, seed: Seed, file: str, old: str, new: str, complaint: str
+) -> None:
+    found = typecheck.check_kernel(tools, seed(file, old, new))
+    assert complaint in "\n".join(found)
+
+
+def test_a_string_literal_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "buffers.h"
+    path.write_text('#include "a.h"\nstatic_assert(true, "ok");  // "also"\nconst char* name = "l1Q";\n')
+    assert [line.rpartition(": ")[2] for line in typecheck.literals([path])] == ['const char* name = "l1Q";']
+
+
+@pytest.mark.parametrize(
+    ("demangled", "bare"),
+    [
+        ("void AscendC::Fixpipe<float, float, (Config const&)X>(A<B> const&)", "AscendC::Fixpipe"),
+        ("AscendC::LocalTensor<half>::LocalTensor(AscendC::TPosition, unsigned)", "AscendC::LocalTensor::LocalTensor"),
+        ("mad(float*, half*)", "mad"),
+        ("int64_t ns::Ring<1, 2>::EventOf(unsigned int) const", "ns::Ring::EventOf"),
+    ],
+)
+def test_names_lose_their_arguments(demangled: str, bare: str) -> None:
+    assert callgraph.bare_name(demangled) == bare
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", crossrun.CASES, ids=str)
+def test_the_same_instructions_run_through_both_layers(libraries: dict[str, Path], case: crossrun.Case) -> None:
+    found, count = crossrun.differences(case, libraries)
+    assert found == []
+    assert count > 100
+
+
+@pytest.mark.slow
+def test_one_more_instruction_is_a_difference(tools: toolchain.Toolchain, seed: Seed) -> None:
+    kernel = seed("common/row_ops.h", "AscendC::PipeBarrier<PIPE_V>();", "AscendC::PipeBarrier<PIPE_ALL>();")
+    libraries, complaints = crossrun.build(tools, [kernel])
+    assert not complaints
+    found, _ = crossrun.differences(crossrun.CASES[0], libraries)
+    assert "headers pipe_barrier PIPE_ALL" in "\n".join(found)
+
+
+def test_missing_headers_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASCENDC_HEADERS", raising=False)
+    with pytest.raises(toolchain.Missing, match="ASCENDC_HEADERS"):
+        toolchain.find_headers(None)
+    with pytest.raises(toolchain.Missing, match=r"kernel_operator\.h"):
+        toolchain.find_headers(str(tmp_path))
+
+
+def test_a_missing_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLANG", "no-such-compiler")
+    with pytest.raises(toolchain.Missing, match="apt-get install clang-19"):
+        toolchain.find_clang()
