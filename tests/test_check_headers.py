@@ -1,6 +1,9 @@
 """The cross-check against genuine Ascend C headers: the kernels pass it, and every mistake seeded here is reported."""
 
+import os
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,10 @@ import crossrun  # noqa: E402
 import toolchain  # noqa: E402
 import typecheck  # noqa: E402
 
+LAYER = REPOSITORY / "fastattention_npu" / "sim" / "ascendc"
+PROBE = Path(__file__).parent / "ascendc" / "probe.cpp"
+# Calls that the probe leaves out, each with the reason.
+NOT_PROBED = {"GetValue": "headers read GM through a plain pointer, which leaves no instruction behind"}
 KERNEL = "flash_attention/flash_attention_fwd.cpp"
 Seed = Callable[..., Path]
 
@@ -144,6 +151,35 @@ def test_one_more_instruction_is_a_difference(tools: toolchain.Toolchain, seed: 
     assert not complaints
     found, _ = crossrun.differences(crossrun.CASES[0], libraries)
     assert "headers pipe_barrier PIPE_ALL" in "\n".join(found)
+
+
+def layer_calls() -> set[str]:
+    """Names of the calls that our layer offers."""
+    text = "".join(path.read_text(encoding="utf-8") for path in LAYER.glob("*.h"))
+    return {*re.findall(r'Here\("(?:\w+::)?(\w+)', text), *re.findall(r"^ASCENDC_\w+\((\w+),", text, re.MULTILINE)}
+
+
+def test_the_probe_calls_everything_in_the_layer() -> None:
+    calls = layer_calls()
+    assert {"Fixpipe", "BlockReduceMax", "Adds"} <= calls
+    code = typecheck.code_of(PROBE)
+    missing = sorted(name for name in calls - NOT_PROBED.keys() if not re.search(rf"\b{name}\b", code))
+    assert missing == [], f"add calls of these to {PROBE.name}, or a reason to NOT_PROBED"
+
+
+@pytest.mark.slow
+def test_every_call_of_the_layer_expands_as_in_the_headers(tools: toolchain.Toolchain, tmp_path: Path) -> None:
+    ours = tmp_path / "probe.so"
+    flags = ["-std=c++17", "-O1", "-shared", "-fPIC", f"-I{REPOSITORY}", f"-I{LAYER}"]
+    compiler = os.environ.get("CXX", "g++")
+    subprocess.run([compiler, *flags, PROBE, str(crossrun.simulator_library()), "-o", ours], check=True)
+    assert typecheck.check_kernel(tools, PROBE) == []
+    libraries, complaints = crossrun.build(tools, [PROBE])
+    assert complaints == []
+    # The probe computes with whatever is there, so only the limits are checked.
+    found, count = crossrun.differences(crossrun.CASES[0], libraries, {"kernel_library": str(ours), "checks": False})
+    assert found == []
+    assert count > 1000
 
 
 def test_missing_headers_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

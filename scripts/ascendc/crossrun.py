@@ -103,10 +103,13 @@ def simulate(case: Case, options: dict[str, Any]) -> tuple[dict[str, Any], dict[
     return report, arrays
 
 
-def differences(case: Case, libraries: dict[str, Path]) -> tuple[list[str], int]:
+def differences(
+    case: Case, libraries: dict[str, Path], our_options: dict[str, Any] | None = None
+) -> tuple[list[str], int]:
     """What differs between the two ways, and how many instructions were compared."""
-    ours, our_arrays = simulate(case, {})
+    ours, our_arrays = simulate(case, our_options or {})
     options = {f"kernel_library_{core}": str(path) for core, path in libraries.items()}
+    options["checks"] = (our_options or {}).get("checks", True)
     genuine, genuine_arrays = simulate(case, options)
     found = [
         f"{case}: {name} differs"
