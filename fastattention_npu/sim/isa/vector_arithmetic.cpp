@@ -164,6 +164,9 @@ void VectorBinary(BinaryOp op, const ElementwiseArgs& args)
 
 void VectorScalar(BinaryOp op, const ElementwiseArgs& args, float scalar)
 {
+    uint32_t bits;
+    std::memcpy(&bits, &scalar, sizeof(bits));
+    Self().Note(bits);
     IssueElementwise(args, [f = HostLanes().binaryScalar[static_cast<size_t>(op)], scalar](
                                const float* a, const float*, float* dst, size_t n) { f(a, scalar, dst, n); });
 }
@@ -176,6 +179,7 @@ void VectorUnary(UnaryOp op, const ElementwiseArgs& args)
 
 void VectorDuplicate(const char* name, uint32_t elementBytes, uint32_t bits, const VectorOperand& dst, int64_t repeat)
 {
+    Self().Note(bits);
     const LanePlan plan = PlanLanes(elementBytes, repeat);
     LimitOperand("dst", dst, 255, true);
     if (plan.repeats == 0) return;

@@ -250,7 +250,7 @@ void Core::After(const Instruction& instruction)
 
 void Core::Scalar(const char* name, double cycles)
 {
-    if (Lists()) trace_.listing.emplace_back(name);
+    if (Lists()) ListScalar(name);
     pendingScalarCycles_ += cycles;
 }
 

@@ -57,6 +57,8 @@ public:
     CoreTrace& Trace() { return trace_; }
     bool Checks() const;
     bool Lists() const;
+    // Adds a value that is no operand (a scalar, a register's new contents) to the next line of the listing.
+    void Note(uint64_t value);
 
     void At(const CallSite& site) { site_ = site; }
     const CallSite& Site() const { return site_; }
@@ -118,6 +120,7 @@ private:
     void Block(Pipe from, Pipe to, uint32_t id, const CallSite& site);
     void InheritScalar(Pipe pipe);
     void List(const Instruction& instruction);
+    void ListScalar(const char* name);
     void RecordSync(Step step, Pipe pipe, Pipe peer, uint32_t id, uint32_t mode);
     void RequireFlagPair(Pipe from, Pipe to, uint32_t id) const;
     uint32_t Thread(Pipe pipe) const { return ThreadOf(coreInGroup_, pipe); }
@@ -131,6 +134,7 @@ private:
     CoreTrace trace_;
     CallSite site_;
     std::string waiting_;
+    std::string note_;
     double pendingScalarCycles_ = 0;
 
     std::array<PipeQueue, PIPES> pipes_;
