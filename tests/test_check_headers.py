@@ -183,11 +183,21 @@ def test_every_call_of_the_layer_expands_as_in_the_headers(tools: toolchain.Tool
 
 
 def test_missing_headers_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ASCENDC_HEADERS", raising=False)
+    for variable in ("ASCENDC_HEADERS", "ASCEND_HOME_PATH"):
+        monkeypatch.delenv(variable, raising=False)
     with pytest.raises(toolchain.Missing, match="ASCENDC_HEADERS"):
         toolchain.find_headers(None)
     with pytest.raises(toolchain.Missing, match=r"kernel_operator\.h"):
         toolchain.find_headers(str(tmp_path))
+
+
+@pytest.mark.parametrize("folder", [".", "asc", "aarch64-linux/asc"])
+def test_headers_are_found_where_an_installation_has_them(tmp_path: Path, folder: str) -> None:
+    headers = (tmp_path / folder).resolve()
+    (headers / "impl" / "basic_api").mkdir(parents=True)
+    (headers / "include").mkdir()
+    (headers / "include" / "kernel_operator.h").touch()
+    assert toolchain.find_headers(str(tmp_path)) == headers
 
 
 def test_a_missing_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,15 +44,15 @@ def find_clang() -> str:
 
 
 def find_headers(given: str | None) -> Path:
-    """The folder with include/ and impl/: the given one, an `asc` folder below it, or ASCENDC_HEADERS."""
-    named = given or os.environ.get("ASCENDC_HEADERS")
+    """The folder with include/ and impl/: in the given root, else ASCENDC_HEADERS, else the installed CANN."""
+    named = given or os.environ.get("ASCENDC_HEADERS") or os.environ.get("ASCEND_HOME_PATH")
     if not named:
         raise Missing("needs Ascend C headers: --ascendc ROOT or ASCENDC_HEADERS, the folder with include/ and impl/")
     root = Path(named).resolve()
-    for folder in (root, root / "asc"):
+    for folder in (root, root / "asc", *sorted(root.glob("*-linux/asc"))):
         if (folder / "include/kernel_operator.h").is_file() and (folder / "impl/basic_api").is_dir():
             return folder
-    raise Missing(f"no include/kernel_operator.h and impl/basic_api below {root}")
+    raise Missing(f"no include/kernel_operator.h and impl/basic_api in {root}, its asc/ or its *-linux/asc/")
 
 
 @dataclass
