@@ -18,6 +18,7 @@
 #include "../sim/isa/lanes.h"
 #include "../sim/machine/launch.h"
 #include "../sim/machine/report.h"
+#include "bind_timeline.h"
 #include "soc_from_dict.h"
 
 extern "C" void flash_attention_fwd(uint8_t* q, uint8_t* k, uint8_t* v, uint8_t* mask, uint8_t* seqUsedKv, uint8_t* o,
@@ -35,6 +36,7 @@ constexpr size_t WORKSPACE_ALIGN_BYTES = 512;
 
 struct SimulateOptions {
     ascend_sim::LaunchOptions launch;
+    ascend_sim::TimelineOptions timeline;
     bool timing = true;
     std::string kernelLibrary;
 };
@@ -90,10 +92,11 @@ SimulateOptions OptionsFromDict(const nb::dict& dict)
             options.timing = nb::cast<bool>(value);
         } else if (name == "kernel_library") {
             options.kernelLibrary = nb::cast<std::string>(value);
-        } else {
+        } else if (!TakeTimelineOption(name, value, options.timeline)) {
             throw nb::value_error(("unknown simulator option '" + name + "'").c_str());
         }
     }
+    options.launch.keepGmAccesses = options.timeline.wanted;
     return options;
 }
 
@@ -141,7 +144,9 @@ nb::dict SimulateFlashAttention(const nb::dict& socDict, const nb::bytes& tiling
     FlashAttentionTiling tiling{};
     if (tilingBytes.size() != sizeof(tiling)) throw nb::value_error("tiling_bytes has the wrong size");
     std::memcpy(&tiling, tilingBytes.c_str(), sizeof(tiling));
+    options.timeline.gmParts = WorkspaceParts(tiling);
     ascend_sim::Report report;
+    ascend_sim::Timeline timeline;
     {
         const nb::gil_scoped_release release;
         const KernelLibrary library(options.kernelLibrary);
@@ -156,8 +161,13 @@ nb::dict SimulateFlashAttention(const nb::dict& socDict, const nb::bytes& tiling
                             AddressOf(operands, "lse"), slots, tiling);
         });
         report = ascend_sim::MakeReport(soc, launch);
+        if (options.timeline.wanted) {
+            timeline = ascend_sim::MakeTimeline(launch, launch.Result(), report.timing, options.timeline);
+        }
     }
-    return ReportDict(report);
+    nb::dict answer = ReportDict(report);
+    if (options.timeline.wanted) answer["timeline"] = TimelineDict(std::move(timeline));
+    return answer;
 }
 
 }  // namespace
