@@ -39,14 +39,16 @@ CAUSE_TEXT = {
     "cross_core": "waits for the other cores of the group",
     "barrier": "waits for its own earlier results, at barriers,",
     "issue": "has nothing issued to it",
-    "start": "waits for its first work",
-    "end": "has finished while other cores still work",
 }
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One thing to change. share: of the run's time that it is about; fields: trials, each tiling fields and factors."""
+    """One thing to change.
+
+    share: of the run's time that it is about; 0 where that is not the point. fields: trials, each tiling fields and the
+    factors they grow by.
+    """
 
     title: str
     detail: str
@@ -56,7 +58,9 @@ class Advice:
     first: bool = True  # False: behind everything that is a loss of time
 
 
-def advise(data: Mapping[str, Any], try_tiling: Callable[[Mapping[str, int]], Mapping[str, Any]]) -> list[dict[str, Any]]:
+def advise(
+    data: Mapping[str, Any], try_tiling: Callable[[Mapping[str, int]], Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """Advice, most valuable first, as dicts with `trials`: op_host's answer for each field to try.
 
     try_tiling({field: value}) answers {"cycles": modelled} or {"refused": reason}.
@@ -94,7 +98,7 @@ def _hazards(data: Mapping[str, Any]) -> Iterator[Advice]:
     if data["hazards"]:
         count = len(data["hazards"])
         detail = f"The result is a matter of luck until these are ordered. The first: {data['hazards'][0]['text']}"
-        yield Advice(f"Repair {count} hazard{'s' if count > 1 else ''} before anything else", detail, 1.0)
+        yield Advice(f"Repair {count} hazard{'s' if count > 1 else ''} before anything else", detail)
 
 
 def _launch(data: Mapping[str, Any]) -> Iterator[Advice]:
@@ -103,8 +107,8 @@ def _launch(data: Mapping[str, Any]) -> Iterator[Advice]:
     if share > LAUNCH_SHARE:
         yield Advice(
             f"{share:.0%} of the time is launch overhead",
-            f"{cycles - kernel:,.0f} of {cycles:,.0f} cycles pass before a core works. No tiling changes that: put more "
-            "work into a launch (a larger batch, more heads, longer sequences), or capture launches in a graph.",
+            f"{cycles - kernel:,.0f} of {cycles:,.0f} cycles pass before a core works. No tiling changes that: put "
+            "more work into a launch (a larger batch, more heads, longer sequences), or capture launches in a graph.",
             share,
         )
 
@@ -158,59 +162,64 @@ def _top_stall(data: Mapping[str, Any], pipe: str) -> Mapping[str, Any] | None:
     return next(own, None)  # they come longest first
 
 
-def wait_chain(data: Mapping[str, Any], pipe: str) -> list[str]:
-    """The pipes that hold up `pipe`, each waiting most for the next; the last waits for itself or works most."""
+def wait_chain(data: Mapping[str, Any], pipe: str) -> tuple[list[str], bool]:
+    """The pipes that hold up `pipe`, each waiting most for the next, and whether the last waits for an earlier one."""
     busy = {row["pipe"]: row["cycles"]["busy"] for row in data["pipes"]}
     chain = [pipe]
     while True:
         stall = _top_stall(data, chain[-1])
         if stall is None:
-            return chain
+            return chain, False
         setter = f"{chain[-1][:3]}.{stall['from']}" if stall["cause"] == "flag" else ""
         if stall["cause"] == "cross_core":
             setter = CROSS_CORE_FLAGS.get(stall["flag"], ("", ""))[1]
+        if setter in chain:
+            return chain, True
         # A pipe that works longer than it waits is where the chain comes from.
-        works = busy.get(chain[-1], 0) > sum(r["cycles"] for r in data["stalls"] if r["pipe"] == chain[-1])
-        if setter not in busy or setter in chain or (works and len(chain) > 1):
-            return chain
+        waits = sum(row["cycles"] for row in data["stalls"] if row["pipe"] == chain[-1])
+        if setter not in busy or (len(chain) > 1 and busy[chain[-1]] > waits):
+            return chain, False
         chain.append(setter)
 
 
 def _stalls(data: Mapping[str, Any]) -> Iterator[Advice]:
     """What holds up the busiest pipe: time gained there is time gained."""
     row, total = _binding(data), data["summary"]["cycles"]
-    chain = wait_chain(data, row["pipe"])
-    root = next(r for r in data["pipes"] if r["pipe"] == chain[-1])
     stall = _top_stall(data, row["pipe"])
-    waits = {c: x for c, x in row["cycles"].items() if c not in ("busy", "launch", "start", "end")}
-    share = sum(waits.values()) / total
+    share = sum(x for c, x in row["cycles"].items() if c not in ("busy", "launch", "start", "end")) / total
     if stall is None or share < STALL_SHARE:
         return
-    cause = max(CAUSE_TEXT, key=lambda c: root["cycles"][c] if c not in ("start", "end") else -1.0)
-    at_root = {c: root["cycles"][c] / total for c in ("busy", cause)}
+    chain, loops = wait_chain(data, row["pipe"])
+    root = next(r for r in data["pipes"] if r["pipe"] == chain[-1])
+    cause = max(CAUSE_TEXT, key=lambda c: root["cycles"][c])
     detail = f"It {stall['text']}." if stall["cause"] == "cross_core" else f"Mostly {stall['text']}."
     if len(chain) > 1:
+        detail += f" Follow the waits: {' ← '.join(map(_name, chain))}."
+    if loops:
+        cause = "cross_core"
+        detail += " They go round in a circle: the stages of one block wait for each other and no pipe is full."
+    elif len(chain) > 1:
+        works, waits = (root["cycles"][c] / total for c in ("busy", cause))
         detail += (
-            f" Follow the waits: {' ← '.join(map(_name, chain))}. {_name(root['pipe'])} works {at_root['busy']:.0%} of the run and "
-            f"{CAUSE_TEXT[cause]} {at_root[cause]:.0%}: start there."
+            f" {_name(root['pipe'])} works {works:.0%} of the run and {CAUSE_TEXT[cause]} {waits:.0%}: start there."
         )
-    root_stall = _top_stall(data, root["pipe"]) or stall
+    at_root = _top_stall(data, root["pipe"]) or stall
     yield Advice(
         f"{_name(row['pipe'])}, the busiest pipe, stands still {share:.0%} of the run",
         f"{detail} {_stall_remedy(cause)}",
         share,
-        root_stall["line"],
+        at_root["line"],
         _stall_fields(cause, root["pipe"]),
     )
 
 
 def _stall_remedy(cause: str) -> str:
     return {
-        "flag": "A neighbouring pipe delivers too late or frees its buffer too late. Larger tiles per transfer, or work "
-        "between the transfer's start and its use, hide it.",
+        "flag": "A neighbouring pipe delivers too late or frees its buffer too late. Larger tiles per transfer, or "
+        "work between the transfer's start and its use, hide it.",
         "cross_core": "More blocks in flight hide the hand-off: raise preload, and ring with it (ring > preload).",
-        "barrier": "Every dependent instruction pays the pipe's latency. Longer instructions have fewer barriers: raise "
-        "strip_rows, or interleave two independent strips.",
+        "barrier": "Every dependent instruction pays the pipe's latency. Longer instructions have fewer barriers: "
+        "raise strip_rows, or interleave two independent strips.",
         "issue": "The scalar unit issues too late: fewer, larger instructions, and less address arithmetic between.",
     }[cause]
 
@@ -232,8 +241,8 @@ def _re_reads(data: Mapping[str, Any]) -> Iterator[Advice]:
             share = min(1.0, bytes_read / l2 / 1e3 / data["summary"]["time_us"]) if l2 else 0.0
             yield Advice(
                 f"K and V are read {times:.1f} times over",
-                "Once for each block of queries that sees them. More rows in a query block read them less often; grouped "
-                "heads that share K and V could share the read.",
+                "Once for each block of queries that sees them. More rows in a query block read them less often; "
+                "grouped heads that share K and V could share the read.",
                 share,
                 fields=({"block_q": 2},),
             )

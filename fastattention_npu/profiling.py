@@ -20,7 +20,7 @@ DEFAULT_MAX_EVENTS = 400_000
 
 @dataclass(frozen=True)
 class Profile:
-    """One simulated launch with its timeline. plan: op_host's answer; figures: the simulator's, without the timeline."""
+    """One simulated launch with its timeline. plan: op_host's answer; figures: the simulator's, less the timeline."""
 
     shape: ShapeConfig
     backend: Backend

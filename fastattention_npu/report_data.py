@@ -15,8 +15,8 @@ from .timeline import AIC_PIPES, AIV_PIPES, KINDS, PIPE_ROLES, PIPES, event_name
 
 SCHEMA = 1
 OPERANDS = ("q", "k", "v", "mask", "seqused_k", "o", "lse")
-OUTPUTS = ("o", "lse")
-LINES_SHOWN = 12  # rows of the stall table
+STALLS_KEPT = 96  # the longest; the page shows fewer
+BUFFER_KEYS = ("name", "offset_bytes", "slot_bytes", "slots", "end_bytes")
 COLUMN_TYPES = {"f4": np.float32, "u4": np.uint32, "u2": np.uint16, "u1": np.uint8}
 
 
@@ -47,7 +47,7 @@ def report_data(profile: Profile) -> dict[str, Any]:
         "modelled": dict(model),
         "peak": peak,
         "pipes": pipe_rows(profile),
-        "stalls": stall_rows(profile.timeline, core_counts(profile))[: 8 * LINES_SHOWN],
+        "stalls": stall_rows(profile.timeline, core_counts(profile))[:STALLS_KEPT],
         "utilisation": {"bins": raw["bins"], "pipes": profile.timeline.utilisation()},
         "memories": memory_rows(profile),
         "gm": gm_rows(profile),
@@ -78,7 +78,7 @@ def peaks(profile: Profile) -> dict[str, Any]:
 
 
 def pipe_rows(profile: Profile) -> list[dict[str, Any]]:
-    """Mean cycles of every pipe by what it did: busy, each cause of a stall, launch. They add up to the run's cycles."""
+    """Mean cycles of every pipe by what it did: busy, each cause of a stall, launch; the sum is the run's cycles."""
     raw = profile.timeline.raw
     counts = core_counts(profile)
     busy = np.asarray(raw["busy_cycles"]).reshape(-1, 3, len(PIPES))
@@ -108,7 +108,7 @@ def memory_rows(profile: Profile) -> list[dict[str, Any]]:
         name = buffer["memory"]
         limit = int(buffer["limit_bytes"])
         row = memories.setdefault(name, {"name": name, "limit_bytes": limit, "buffers": []})
-        row["buffers"].append({key: buffer[key] for key in ("name", "offset_bytes", "slot_bytes", "slots", "end_bytes")})
+        row["buffers"].append({key: buffer[key] for key in BUFFER_KEYS})
     for row in memories.values():
         row["buffers"].sort(key=lambda buffer: buffer["offset_bytes"])
         row["used_bytes"] = sum(buffer["slot_bytes"] * buffer["slots"] for buffer in row["buffers"])
@@ -132,12 +132,12 @@ def group_rows(profile: Profile) -> list[dict[str, Any]]:
 
 
 def roofline(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Useful operations per byte moved, at the L2 (everything that the cores read) and at the HBM."""
+    """Useful operations per byte, at the L2 (all that the cores read) and at the HBM (each operand once)."""
     summary, gm = data["summary"], data["gm"]
     l2_bytes = summary["gm_bytes_read"]
-    # The workspace is written and read back at once and stays in L2; outputs reach the HBM once.
-    outputs = sum(row["bytes_written"] for row in gm if row["name"] in OUTPUTS)
-    hbm_bytes = summary.get("hbm_bytes") or summary["gm_bytes_read"] - summary["l2_hit_bytes"] + outputs
+    # Each operand once, at least; the workspace is read back at once and stays in L2.
+    operands = [row for row in gm if row["name"] in OPERANDS]
+    hbm_bytes = sum(min(row["bytes"], row["bytes_read"] + row["bytes_written"]) for row in operands)
     flops = summary["useful_flops"]
     return {
         "l2_bytes": l2_bytes,

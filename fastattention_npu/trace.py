@@ -107,7 +107,15 @@ class _Writer:
                 found = True
                 args = {"text": hazard["text"], "role": f"the {role} of the two instructions"}
                 ts = self.events["start"][index] * self.us
-                yield {"ph": "i", "s": "t", "cat": "hazard", "name": "HAZARD", "ts": ts, **self.track(index), "args": args}
+                yield {
+                    "ph": "i",
+                    "s": "t",
+                    "cat": "hazard",
+                    "name": "HAZARD",
+                    "ts": ts,
+                    **self.track(index),
+                    "args": args,
+                }
             if not found and hazard["group"] in self.pids:
                 args = {"text": hazard["text"], "role": "its instructions are not shown"}
                 place = {"pid": hazard["group"], "tid": 0}

@@ -5,10 +5,10 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
+from fastattention_npu.dispatch import make_backend
 
 from fastattention_npu import _native
 from fastattention_npu.config import shape_from_dict
-from fastattention_npu.dispatch import make_backend
 from fastattention_npu.profiling import Profile, profile
 from fastattention_npu.sim import launch
 
@@ -32,7 +32,7 @@ class OverlappingOutputs:
         return getattr(_native.core(), name)
 
     def simulate_flash_attention(self, soc: Any, tiling: Any, blocks: Any, operands: Any, *rest: Any) -> Any:
-        operands = {**operands, "lse": (operands["o"][0], operands["lse"][1])}
+        operands = {**operands, "lse": operands["o"]}
         return _native.core().simulate_flash_attention(soc, tiling, blocks, operands, *rest)
 
 

@@ -1,6 +1,7 @@
 """`fastattn report`: one self-contained HTML page about a simulated run."""
 
 import argparse
+from typing import Any
 
 from ..config import load_shape
 from ..dispatch import make_backend
@@ -11,7 +12,7 @@ from .trace import add_target, positive, writable
 MAX_EVENTS = 80_000  # of the one core group shown: a page of a few MB
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> argparse.ArgumentParser:
     item = subparsers.add_parser("report", help="write an HTML page about a run (simulated)", allow_abbrev=False)
     add_target(item, "report.html")
     item.add_argument("--group", type=int, default=0, help="core group whose timeline is shown (default 0)")

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ..config import load_shape
 from ..dispatch import DEFAULT_SOC, make_backend
@@ -28,11 +29,13 @@ def add_target(item: argparse.ArgumentParser, output: str) -> None:
     item.add_argument("shape", metavar="SHAPE.yaml", help="shape file, or the name of one in configs/shapes")
     item.add_argument("-o", "--output", metavar="FILE", default=output, help=f"file to write (default {output})")
     item.add_argument("--soc", default=DEFAULT_SOC, help=f"SoC file or name in configs/soc (default {DEFAULT_SOC})")
-    item.add_argument("--tiling", metavar="FILE", help="tiling file or name in configs/tiling; default: op_host chooses")
+    item.add_argument(
+        "--tiling", metavar="FILE", help="tiling file or name in configs/tiling; default: op_host chooses"
+    )
     item.add_argument("--threads", type=positive, help="CPU threads of the simulator (default all); changes no bit")
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> argparse.ArgumentParser:
     item = subparsers.add_parser("trace", help="write a timeline for Perfetto (simulated)", allow_abbrev=False)
     add_target(item, "trace.json")
     item.add_argument("--groups", type=group_list, help="core groups to show, such as 0,1 (default all)")

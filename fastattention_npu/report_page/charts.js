@@ -129,8 +129,8 @@ function memoryBars(memories) {
       }
       const all = slot * buffer.slots;
       const label = `${buffer.name}  ${bytesText(buffer.slots * buffer.slot_bytes)}`;
-      if (all > label.length * 7) svg.append(text(x + 6, y + 20, label, { style: 'fill:#fff;pointer-events:none' }));
-      else if (all > buffer.name.length * 7.5) svg.append(text(x + 5, y + 20, buffer.name, { style: 'fill:#fff;pointer-events:none' }));
+      if (all > label.length * 7) svg.append(text(x + 6, y + 20, label, { style: 'fill:var(--on-fill);pointer-events:none' }));
+      else if (all > buffer.name.length * 7.5) svg.append(text(x + 5, y + 20, buffer.name, { style: 'fill:var(--on-fill);pointer-events:none' }));
     });
     const free = memory.limit_bytes - memory.end_bytes;
     if (free * scale > 90) svg.append(text(left + memory.end_bytes * scale + 8, y + 20, `free  ${bytesText(free)}`, { class: 'quiet' }));

@@ -33,7 +33,7 @@ function fillAdvice() {
         cyclesText(trial.cycles)} instead of ${cyclesText(now)}`, 'modelled, not simulated'] }, `${what}: ${effect}`);
     });
     body('advice').append(element('div', { class: 'advice' },
-      element('div', { class: 'share' }, percent(piece.share)),
+      element('div', { class: 'share' }, !piece.first ? '' : piece.share === 0 ? '!' : percent(piece.share)),
       element('div', {}, element('b', {}, piece.title), element('div', { class: 'quiet' }, piece.detail),
         piece.line ? element('code', {}, piece.line) : null,
         trials.length ? element('div', { class: 'trials' }, element('span', { class: 'quiet' }, 'try'), ...trials) : null)));
@@ -68,7 +68,7 @@ function fillTimeline() {
     legend([...new Set(events.tracks.map((track) => track.pipe))].map((pipe) => [pipe, `var(--${pipe})`])
       .concat(['flag', 'cross_core', 'barrier', 'issue'].map((cause) => [`stall: ${CAUSES[cause]}`, `var(--${cause})`]))),
     picked);
-  picked.append(element('div', { class: 'quiet' }, 'Nothing picked. Arrows appear where few enough are in view: pink between cores, thin within one.'));
+  picked.append(element('div', { class: 'quiet' }, 'Arrows are flags that held an instruction up: pink between cores, thin within one. Pick an event to see all of its flags.'));
   view.openingView();
   if (data.hazards.length && events.hazardEvents.size) {
     const first = events.hazardEvents.keys().next().value;
@@ -98,7 +98,7 @@ function fillRoofline() {
     return { name, intensity, gbps, tflops: roofline.tflops, colour: paint, tip: [`this run ${name}, simulated`,
       `${round(roofline.tflops, 1)} TFLOPS at ${round(intensity, 1)} operations a byte (${bytesText(bytes)})`,
       `${percent(roofline.tflops / roof)} of what this roof allows, ${round(roof, 1)} TFLOPS`] };
-  })), element('p', { class: 'quiet' }, 'One run, two points: by the bytes that the cores read through L2, and by those that reach the HBM. A dotted line ends at the roof above its point.'));
+  })), element('p', { class: 'quiet' }, 'One run, two points: by the bytes that the cores read through L2, and by those that must come from the HBM (each operand once). A dotted line ends at the roof above its point.'));
 }
 
 function fillGm() {

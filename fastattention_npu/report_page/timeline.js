@@ -5,7 +5,8 @@ const GAP = 9;
 const LEFT = 92;
 const AXIS = 22;
 const STRIP = 30;
-const MAX_ARROWS = 140;
+const MAX_ARROWS = 300;
+const HELD_UP_CYCLES = 40; // a flag set later than this before its waiter started is what held it up
 
 class TimelineView {
   constructor(events, canvas, picked) {
@@ -65,7 +66,7 @@ class TimelineView {
     pen.font = '12px system-ui, "DejaVu Sans", sans-serif';
     pen.textBaseline = 'middle';
     this.ink = { text: colour('ink'), quiet: colour('quiet'), grid: colour('grid'), track: colour('track'),
-      bad: colour('bad'), card: colour('card'), accent: colour('accent'), arrow: colour('arrow') };
+      bad: colour('bad'), card: colour('card'), accent: colour('accent'), arrow: colour('arrow'), onFill: colour('on-fill') };
     this.fills = {};
     for (const name of [...this.events.kinds, ...this.events.tracks.map((t) => t.pipe)]) this.fills[name] = colour(name);
     pen.clearRect(0, 0, this.width, this.height);
@@ -164,7 +165,7 @@ class TimelineView {
   }
 
   labelEvents(pen, list, top) {
-    pen.fillStyle = '#fff';
+    pen.fillStyle = this.ink.onFill;
     for (let k = this.events.firstEndingAfter(list, this.view[0]); k < list.length; k += 1) {
       const from = Math.max(LEFT, this.x(this.events.start(list[k])));
       if (from > this.width) break;
@@ -194,14 +195,16 @@ class TimelineView {
     }
     if (!this.showArrows) return;
     const visible = [];
-    for (let k = 0; k < this.events.arrows.from.length; k += 1) {
+    const { from, to, cross } = this.events.arrows;
+    for (let k = 0; k < from.length; k += 1) {
+      if (cross[k] === 0 && this.events.start(to[k]) - this.events.end(from[k]) > HELD_UP_CYCLES) continue;
       const ends = this.arrowEnds(k);
       if (Math.max(ends.x0, ends.x1) > LEFT && Math.min(ends.x0, ends.x1) < this.width) visible.push(ends);
     }
     const crossing = visible.filter((ends) => ends.cross);
     const shown = visible.length <= MAX_ARROWS ? visible : crossing.length <= MAX_ARROWS ? crossing : [];
-    const heads = shown.length < 60;
-    for (const ends of shown) this.drawArrow(pen, ends, 1, ends.cross ? 0.9 : 0.4, heads || ends.cross);
+    const heads = shown.length < 120;
+    for (const ends of shown) this.drawArrow(pen, ends, 1, ends.cross ? 0.9 : 0.55, heads || ends.cross);
   }
 
   drawArrow(pen, { x0, x1, y0, y1, cross }, width, alpha, head = true) {
