@@ -28,6 +28,8 @@ struct Instruction {
     double cycles = 0;
     double latencyCycles = 0;
     double cubeMacs = 0;
+    double headCycles = 0;    // of a copy from or to GM: before its first request
+    bool gmTransfer = false;  // uses the shared memory system
     bool ownResultNeedsBarrier = false;  // later instructions of the same pipe must not use the result without one
 };
 
@@ -109,6 +111,7 @@ private:
     void CheckWritten(const Operand& operand, InitMap& init, uint64_t base, const CallSite& site) const;
     uint64_t LimitBytes(Space space) const;
     void Admit(const Instruction& instruction);                         // decode-time checks and the record
+    void AddTransfer(const Instruction& instruction, const Operand& operand);
     void Before(const Instruction& instruction, const CallSite& site);  // checks that need the data in place
     void After(const Instruction& instruction);                         // the results exist
     void Enqueue(Pipe pipe, Action action);
