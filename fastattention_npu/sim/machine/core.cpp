@@ -60,6 +60,7 @@ Core::Core(const fastattn::SocSpec& soc, CoreKind kind, uint32_t coreInGroup, Gr
         memory = std::make_unique<LocalMemory>(space, static_cast<uint64_t>(bytes));
         memory->Poison();
     };
+    functional_ = group.Owner().Options().functional;
     trace_.kind = kind_;
     trace_.group = group.Index();
     trace_.coreInGroup = coreInGroup_;

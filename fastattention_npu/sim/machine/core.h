@@ -74,13 +74,13 @@ public:
         if (pipes_[static_cast<uint32_t>(instruction.pipe)].blocked) {
             Enqueue(instruction.pipe, [this, instruction, execute, site = site_] {
                 Before(instruction, site);
-                execute();
+                if (functional_ || instruction.pipe == Pipe::S) execute();
                 After(instruction);
             });
             return;
         }
         Before(instruction, site_);
-        execute();
+        if (functional_ || instruction.pipe == Pipe::S) execute();
         After(instruction);
     }
     // Scalar work that stalls the issue of everything else.
@@ -133,6 +133,7 @@ private:
     CallSite site_;
     std::string waiting_;
     double pendingScalarCycles_ = 0;
+    bool functional_ = true;
 
     std::array<PipeQueue, PIPES> pipes_;
     struct Flag {

@@ -1,0 +1,1 @@
+"""The benchmarks of `fastattn bench NAME`, one module each."""
