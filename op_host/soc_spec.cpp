@@ -64,7 +64,6 @@ const std::vector<SocField>& SocFields()
         {"sync.cross_core_cycles", &SocSpec::crossCoreCycles},
         {"sync.sync_all_cycles", &SocSpec::syncAllCycles},
         {"launch.cycles", &SocSpec::launchCycles},
-        {"launch.block_cycles", &SocSpec::launchBlockCycles},
     };
     return fields;
 }

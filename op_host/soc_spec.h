@@ -83,7 +83,6 @@ struct SocSpec {
     double crossCoreCycles = 0;
     double syncAllCycles = 0;
     double launchCycles = 0;
-    double launchBlockCycles = 0;  // from one block's dispatch to the next
 };
 
 // Where a value stands in the YAML and which member takes it.

@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
 def simulate(row: Row, changes: Mapping[str, float] | None = None) -> Outcome:
     """Runs one row; `changes` replaces constants of the SoC."""
-    report = _report(row.kernel, row.soc, row.block_dim, _frozen(row.tiling), _frozen(row.operands), _frozen(changes or {}))
+    report = _report(row.kernel, row.soc, row.block_dim, _frozen(row.tiling), _frozen(row.operands),
+                     row.warm, _frozen(changes or {}))  # fmt: skip
     return Outcome(row, _figure(row, report) * row.scale, report["bottleneck"])
 
 
@@ -63,26 +64,24 @@ def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 @cache
-def _report(kernel: str, soc_name: str, block_dim: int, tiling: Any, operands: Any, changes: Any) -> dict[str, Any]:
+def _report(kernel: str, soc_name: str, block_dim: int, tiling: Any, operands: Any, warm: bool, changes: Any) -> dict[str, Any]:
     soc = load_soc(soc_name).values() | dict(changes)
-    options = {"functional": False, "checks": False, "threads": 1}
+    options = {"functional": False, "checks": False, "threads": 1, "warm_l2": warm}
     if kernel == "flash_attention_fwd":
         return _attention(soc, block_dim, dict(tiling), options)
     packed = struct.pack(f"<{len(tiling)}I", *(value for _, value in tiling))
-    # The matmul's inputs were written shortly before and its part of them fits the L2.
-    warm = kernel.startswith("matmul")
-    report = core().simulate(kernel, soc, packed, block_dim, _fake(dict(operands)), 0, options | {"warm_l2": warm})
+    report = core().simulate(kernel, soc, packed, block_dim, _fake(dict(operands)), 0, options)
     return dict(report) | {"mhz": soc["clock.mhz"], "launch": soc["launch.cycles"]}
 
 
 def _attention(soc: dict[str, Any], block_dim: int, shape: dict[str, int], options: dict[str, Any]) -> dict[str, Any]:
-    """One head of 128 with the table's tiling; 10 warm-up runs have left the operands in the L2."""
+    """One head of 128 with the table's tiling."""
     problem = {"b": 1, "h_q": 1, "h_kv": 1, "d": 128, "dtype": "fp16", "causal": False} | shape
     plan = core().plan(problem, soc, ATTENTION_TILING | {"block_dim": block_dim})
     sizes = {name: shape["s_q" if name in "qo" else "s_kv"] * 256 for name in "qkvo"}
     sizes |= {"lse": shape["s_q"] * 4, "mask": plan["tiling"]["mask_block"] ** 2 // 2}
     report = core().simulate("flash_attention_fwd", soc, plan["tiling_bytes"], block_dim, _fake(sizes),
-                             plan["workspace_bytes"], options | {"warm_l2": True})  # fmt: skip
+                             plan["workspace_bytes"], options)  # fmt: skip
     return dict(report) | {"mhz": soc["clock.mhz"], "launch": soc["launch.cycles"]}
 
 

@@ -50,28 +50,32 @@ uint32_t Deepest(const Blocks& a, const Blocks* b)
     return deepest;
 }
 
-uint64_t BankSet(const Blocks& blocks)
+void CountBanks(const Blocks& blocks, const Blocks* same, uint8_t* counts)
 {
-    uint64_t set = 0;
-    for (uint32_t i = 0; i < blocks.count; ++i) set |= uint64_t{1} << BankOf(blocks.at[i]);
-    return set;
+    for (uint32_t i = 0; i < blocks.count; ++i) {
+        if (same != nullptr && i < same->count && same->at[i] == blocks.at[i]) continue;
+        ++counts[BankOf(blocks.at[i])];
+    }
 }
 
 double RepeatCycles(double cycles, uint32_t repeat, const BankOperands& operands, double writeConflictCycles)
 {
-    uint64_t readBanks = 0;
+    uint8_t banks[BANKS] = {};
     if (operands.src0 != nullptr) {
         const Blocks src0 = BlocksOf(*operands.src0, repeat, operands.srcBlocks);
         Blocks src1;
         if (operands.src1 != nullptr) src1 = BlocksOf(*operands.src1, repeat, operands.srcBlocks);
         cycles = std::max<double>(cycles, Deepest(src0, operands.src1 != nullptr ? &src1 : nullptr));
-        readBanks = BankSet(src0) | (operands.src1 != nullptr ? BankSet(src1) : 0);
+        CountBanks(src0, nullptr, banks);
+        CountBanks(src1, &src0, banks);
     }
     if (operands.dst == nullptr) return cycles;
     cycles = std::max<double>(cycles, Deepest(BlocksOf(*operands.dst, repeat, operands.dstBlocks), nullptr));
     if (repeat == 0) return cycles;
-    const uint64_t writeBanks = BankSet(BlocksOf(*operands.dst, repeat - 1, operands.dstBlocks));
-    return (readBanks & writeBanks) != 0 ? cycles + writeConflictCycles : cycles;
+    // A write finds room when its bank rests in one of the repeat's cycles.
+    CountBanks(BlocksOf(*operands.dst, repeat - 1, operands.dstBlocks), nullptr, banks);
+    const double busiest = *std::max_element(banks, banks + BANKS);
+    return busiest > cycles ? cycles + (busiest - cycles) * writeConflictCycles : cycles;
 }
 
 }  // namespace

@@ -33,17 +33,19 @@ uint64_t AddressEnd(const std::vector<const CoreTrace*>& traces)
 
 class Replay {
 public:
-    Replay(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces, const TimingOptions& options)
-        : soc_(soc), traces_(traces), memory_(soc, AddressEnd(traces), options.warmL2)
+    Replay(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces, L2Cache l2)
+        : soc_(soc), traces_(traces), memory_(soc, std::move(l2))
     {
         for (size_t i = 0; i < traces.size(); ++i) {
             const CoreTrace& trace = *traces[i];
-            cores_.emplace_back(soc, trace, static_cast<uint32_t>(i), trace.group * soc.launchBlockCycles);
+            cores_.emplace_back(soc, trace, static_cast<uint32_t>(i));
             halves_.emplace_back();
             turns_.emplace_back();
             ++coresOfKind_[static_cast<uint32_t>(trace.kind)];
         }
     }
+
+    L2Cache TakeL2() { return memory_.TakeL2(); }
 
     Timing Run()
     {
@@ -181,7 +183,13 @@ private:
 Timing ComputeTiming(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces,
                      const TimingOptions& options)
 {
-    return Replay(soc, traces, options).Run();
+    L2Cache l2(soc.l2Bytes, AddressEnd(traces));
+    if (options.warmL2) {
+        Replay earlier(soc, traces, std::move(l2));
+        earlier.Run();
+        l2 = earlier.TakeL2();
+    }
+    return Replay(soc, traces, std::move(l2)).Run();
 }
 
 }  // namespace ascend_sim

@@ -27,7 +27,7 @@ struct Timing {
 };
 
 struct TimingOptions {
-    bool warmL2 = false;  // an earlier launch has left the operands in the L2
+    bool warmL2 = false;  // the same launch has run before and left its lines, clean and dirty, in the L2
 };
 
 Timing ComputeTiming(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces,

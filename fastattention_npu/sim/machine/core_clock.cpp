@@ -5,12 +5,11 @@
 
 namespace ascend_sim {
 
-CoreClock::CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint32_t index, double start)
+CoreClock::CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint32_t index)
     : soc_(soc),
       trace_(trace),
       index_(index),
       queueDepth_(std::clamp<uint32_t>(static_cast<uint32_t>(soc.queueDepth), 1, MAX_QUEUE)),
-      scalar_(start),
       spans_(trace.records.size())
 {
 }
@@ -131,12 +130,11 @@ bool CoreClock::RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::
 
 void CoreClock::Run(PipeState& pipe, const Record& record, const Queued& item)
 {
-    double start = std::max(pipe.free, item.issued);
+    const double start = std::max(pipe.free, item.issued);
     if (record.step == Step::OP) {
         // A pipe that had run dry pays its start-up again.
-        const bool idle = start > pipe.free || pipe.free == 0;
-        if (idle && record.pipe == Pipe::MTE1) start += soc_.mte1StartCycles;
-        pipe.free = start + record.cycles;
+        const bool dry = start > pipe.done || pipe.done == 0;
+        pipe.free = start + record.cycles + (dry && record.pipe == Pipe::MTE1 ? soc_.mte1StartCycles : 0);
         Busy(pipe, start, pipe.free + record.latencyCycles);
         spans_[item.record] = {static_cast<float>(start), static_cast<float>(pipe.free)};
     } else if (record.step == Step::BARRIER) {

@@ -24,7 +24,7 @@ struct CrossPost {
 
 class CoreClock {
 public:
-    CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint32_t index, double start);
+    CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint32_t index);
 
     // Runs until everything left waits for something outside. Appends to both lists.
     void Advance(std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts);
@@ -78,7 +78,7 @@ private:
     uint32_t index_;
     uint32_t queueDepth_;
     size_t next_ = 0;
-    double scalar_;
+    double scalar_ = 0;
     double scalarBusy_ = 0;
     std::array<PipeState, PIPES> pipes_;
     std::array<Flag, PIPES * PIPES * EVENT_IDS> flags_{};

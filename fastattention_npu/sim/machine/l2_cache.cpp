@@ -1,23 +1,25 @@
 // See l2_cache.h.
 #include "l2_cache.h"
 
-#include <algorithm>
-
 namespace ascend_sim {
 
-L2Cache::L2Cache(double capacityBytes, uint64_t addressBytes, bool warm)
+namespace {
+
+constexpr uint64_t BEAT_BYTES = 32;
+
+}  // namespace
+
+L2Cache::L2Cache(double capacityBytes, uint64_t addressBytes)
     : capacityLines_(static_cast<uint32_t>(capacityBytes / L2_LINE_BYTES)),
       stamps_(addressBytes / L2_LINE_BYTES + 2, 0),
       dirty_(stamps_.size(), false)
 {
-    if (!warm) return;
-    const size_t kept = std::min<size_t>(stamps_.size(), capacityLines_);
-    for (size_t line = 0; line < kept; ++line) stamps_[line] = ++fills_;
 }
 
-bool L2Cache::Touch(uint32_t line, bool write)
+bool L2Cache::Touch(uint32_t line, bool write, bool keep)
 {
     const bool missing = !Holds(line);
+    if (missing && !keep) return true;
     if (missing) ++fills_;
     stamps_[line] = fills_;
     if (write && (missing || !dirty_[line])) {
@@ -43,6 +45,7 @@ double L2Cache::WriteBack()
     return bytes;
 }
 
+// A run's lines are touched one after the other. Full lines in the middle of an odd run stay, its ends do not.
 L2Outcome L2Cache::Access(const Transfer& transfer)
 {
     L2Outcome outcome;
@@ -52,7 +55,11 @@ L2Outcome L2Cache::Access(const Transfer& transfer)
             const auto first = static_cast<uint32_t>(start / L2_LINE_BYTES);
             const auto last = static_cast<uint32_t>((start + transfer.runBytes - 1) / L2_LINE_BYTES);
             uint32_t missing = 0;
-            for (uint32_t line = first; line <= last; ++line) missing += Touch(line, transfer.write) ? 1 : 0;
+            const bool keepEnds = start % BEAT_BYTES == 0 || transfer.write;
+            for (uint32_t line = first; line <= last; ++line) {
+                const bool keep = keepEnds || (line != first && line != last);
+                missing += Touch(line, transfer.write, keep) ? 1 : 0;
+            }
             const double lines = last - first + 1;
             const double bytes = first == last ? transfer.runBytes : lines * L2_LINE_BYTES;
             outcome.requestBytes += bytes;

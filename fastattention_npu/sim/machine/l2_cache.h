@@ -1,6 +1,7 @@
 // Which lines of GM the L2 holds, in the order in which transfers start. A line leaves when as many other lines have
 // come in since its last use as the cache has room for: LRU, except that hits in between do not count, so that one
-// number a line is enough. Dirty lines that leave cost a write to HBM.
+// number a line is enough. Dirty lines that leave cost a write to HBM. The lines at the ends of a run that does not start
+// on a 32 B beat are fetched for that run alone and not kept.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -21,8 +22,8 @@ struct L2Outcome {
 
 class L2Cache {
 public:
-    // addressBytes: end of the model addresses; warm: a previous launch has left the lowest addresses behind.
-    L2Cache(double capacityBytes, uint64_t addressBytes, bool warm);
+    // addressBytes: end of the model addresses.
+    L2Cache(double capacityBytes, uint64_t addressBytes);
     L2Outcome Access(const Transfer& transfer);
 
 private:
@@ -32,7 +33,7 @@ private:
     };
     bool Holds(uint32_t line) const { return stamps_[line] != 0 && fills_ - stamps_[line] < capacityLines_; }
     // True when the line was missing.
-    bool Touch(uint32_t line, bool write);
+    bool Touch(uint32_t line, bool write, bool keep);
     double WriteBack();
 
     uint32_t capacityLines_;

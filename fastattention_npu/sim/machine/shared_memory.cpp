@@ -39,11 +39,11 @@ double FairLimit(double capacity, size_t count, const Demands& demand)
 
 }  // namespace
 
-SharedMemory::SharedMemory(const fastattn::SocSpec& soc, uint64_t addressBytes, bool warm)
+SharedMemory::SharedMemory(const fastattn::SocSpec& soc, L2Cache l2)
     : soc_(soc),
       hbmBytesPerCycle_(soc.hbmGbps * 1e3 / soc.clockMhz),
       l2BytesPerCycle_(soc.l2Gbps * 1e3 / soc.clockMhz),
-      l2_(soc.l2Bytes, addressBytes, warm)
+      l2_(std::move(l2))
 {
 }
 

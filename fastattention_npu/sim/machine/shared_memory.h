@@ -3,6 +3,7 @@
 // several cores read the same addresses together. Rates are max-min fair and change when a transfer starts or ends.
 #pragma once
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "l2_cache.h"
@@ -19,7 +20,9 @@ struct SharedTraffic {
 
 class SharedMemory {
 public:
-    SharedMemory(const fastattn::SocSpec& soc, uint64_t addressBytes, bool warm);
+    // l2: as an earlier launch left it, or empty.
+    SharedMemory(const fastattn::SocSpec& soc, L2Cache l2);
+    L2Cache TakeL2() { return std::move(l2_); }
 
     // Starts a transfer at the present time; coreCycles is what the core's own path needs for it.
     void Start(uint32_t owner, const Transfer& transfer, double coreCycles);
