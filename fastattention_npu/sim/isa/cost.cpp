@@ -80,11 +80,13 @@ double RepeatCycles(double cycles, uint32_t repeat, const BankOperands& operands
 
 }  // namespace
 
-void SetCopyCost(Instruction& instruction, double headCycles, const CopySize& size, const CopyRate& rate)
+void SetCopyCost(Instruction& instruction, double headCycles, const Region& gm, const CopyRate& rate)
 {
+    const auto bytes = static_cast<double>(gm.TotalBytes());
+    const double runs = static_cast<double>(gm.count1) * gm.count2;
     instruction.gmTransfer = true;
     instruction.headCycles = headCycles;
-    instruction.cycles = headCycles + std::max(size.bytes / rate.bytesPerCycle, size.bursts * rate.burstCycles);
+    instruction.cycles = headCycles + std::max(bytes / rate.bytesPerCycle, runs * rate.burstCycles);
 }
 
 double VectorOccupation(double cyclesPerRepeat, uint32_t repeats, const BankOperands& operands)

@@ -6,15 +6,11 @@
 
 namespace ascend_sim {
 
-struct CopySize {
-    double bytes;
-    double bursts;
-};
 struct CopyRate {
     double bytesPerCycle;
-    double burstCycles;  // least time of a burst
+    double burstCycles;  // least time of a run of GM; rows that follow each other without a gap are one run
 };
-void SetCopyCost(Instruction& instruction, double headCycles, const CopySize& size, const CopyRate& rate);
+void SetCopyCost(Instruction& instruction, double headCycles, const Region& gm, const CopyRate& rate);
 
 // Operands of one vector instruction as far as banks are concerned.
 struct BankOperands {

@@ -74,7 +74,7 @@ void copy_gm_to_cbuf_multi_nd2nz_b16(void* dst, const void* src, uint8_t, int64_
     Instruction instruction;
     instruction.name = "copy_gm_to_cbuf_multi_nd2nz_b16";
     instruction.pipe = Pipe::MTE2;
-    SetCopyCost(instruction, core.Soc().mte2HeadCycles, {static_cast<double>(in.TotalBytes()), double(rows)},
+    SetCopyCost(instruction, core.Soc().mte2HeadCycles, in,
                 {core.Soc().mte2L1BytesPerCycle, core.Soc().mte2L1BurstCycles});
     instruction.operands.Add(Writes("dst", out, BLOCK_BYTES));
     instruction.operands.Add(Reads("src", in, 1));
@@ -107,10 +107,11 @@ void copy_gm_to_ubuf_align(uint32_t elementBytes, void* dst, const void* src, ui
     Instruction instruction;
     instruction.name = "copy_gm_to_ubuf_align";
     instruction.pipe = Pipe::MTE2;
-    SetCopyCost(instruction, core.Soc().mte2HeadCycles, {static_cast<double>(bytes) * bursts, double(bursts)},
+    const Region in = Rows(Space::GM, from, bytes, bursts, srcPitch);
+    SetCopyCost(instruction, core.Soc().mte2HeadCycles, in,
                 {core.Soc().mte2UbBytesPerCycle, core.Soc().mte2UbBurstCycles});
     instruction.operands.Add(Writes("dst", Rows(Space::UB, to, ubBytes, bursts, dstPitch), BLOCK_BYTES));
-    instruction.operands.Add(Reads("src", Rows(Space::GM, from, bytes, bursts, srcPitch), 1));
+    instruction.operands.Add(Reads("src", in, 1));
     core.Issue(instruction, [=, &core] {
         uint8_t* ub = core.Memory(Space::UB).At(to);
         for (uint32_t i = 0; i < bursts; ++i) {
