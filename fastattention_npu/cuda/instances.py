@@ -1,0 +1,123 @@
+"""Which kernel instance serves a problem: tile sizes per architecture and head dimension, and the source that makes it.
+
+Stage: problem -> instance -> source text. Pure: nothing here touches a GPU, a file of the user's or a compiler.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+HEAD_DIMS = (32, 64, 96, 128, 192, 256)
+MAX_HEAD_DIM = HEAD_DIMS[-1]
+SHARED_LIMIT_BYTES = {70: 96 * 1024, 75: 64 * 1024}  # a block's most, CUDA C++ Programming Guide, table of features
+REGISTERS_PER_SM = 65536  # both architectures
+
+
+@dataclasses.dataclass(frozen=True)
+class PrefillInstance:
+    """One compiled prefill kernel; the fields are the template arguments of PrefillConfig in kernels/prefill.cuh."""
+
+    arch: int  # 70 or 75: the operand layer and the compilation target
+    d: int  # padded head dimension
+    d_v: int  # columns of V and O that one block computes
+    keys: int  # keys a tile
+    warps: int
+    pieces: int  # pieces in which a tile is copied
+    query_in_regs: bool
+    bias: bool  # softcap, ALiBi, or a scale that is not positive
+    m_tiles: int = 2  # 16-row tiles a warp
+    min_blocks: int = 1  # blocks a multiprocessor that the register budget must allow
+
+    @property
+    def threads(self) -> int:
+        """Threads a block."""
+        return self.warps * 32
+
+    @property
+    def rows(self) -> int:
+        """Query rows a block."""
+        return self.warps * 16 * self.m_tiles
+
+    @property
+    def v_splits(self) -> int:
+        """Blocks that share a row block, each with its own columns of V."""
+        return self.d // self.d_v
+
+    @property
+    def shared_bytes(self) -> int:
+        """Dynamic shared memory a block: Q, K and V tiles; Q's place is shared with K and V if Q lives in registers."""
+        query = self.rows * self.d * 2
+        tiles = self.keys * (self.d + self.d_v) * 2
+        return max(query, tiles) if self.query_in_regs else query + tiles
+
+    @property
+    def name(self) -> str:
+        """For messages and test ids."""
+        flags = ("-qregs" if self.query_in_regs else "") + ("-bias" if self.bias else "")
+        return f"prefill-sm{self.arch}-d{self.d}x{self.d_v}-k{self.keys}-w{self.warps}-p{self.pieces}{flags}"
+
+    def source(self) -> str:
+        """The translation unit that instantiates this kernel."""
+        arguments = [self.d, self.d_v, self.keys, self.warps, self.pieces, _cpp(self.query_in_regs), _cpp(self.bias)]
+        config = f"PrefillConfig<OperandSm{self.arch}<{self.m_tiles}>, {', '.join(map(str, arguments))}>"
+        return _translation_unit(self.arch, "prefill", config, self.min_blocks, "PrefillParams", "Prefill")
+
+
+def _cpp(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _translation_unit(arch: int, header: str, config: str, min_blocks: int, params: str, body: str) -> str:
+    return (
+        f'#include "operand_sm{arch}.cuh"\n'
+        f'#include "{header}.cuh"\n'
+        f"using Config = {config};\n"
+        f'extern "C" __global__ void __launch_bounds__(Config::kThreads, {min_blocks})\n'
+        f"fa_kernel(const {params} params) {{ {body}<Config>(params); }}\n"
+    )
+
+
+@functools.cache
+def headers() -> dict[str, str]:
+    """Every kernel header by the name that sources include."""
+    root = Path(__file__).parent / "kernels"
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(root.glob("*.cuh"))}
+
+
+def padded_head_dim(d: int) -> int:
+    """The smallest instantiated head dimension that holds d."""
+    for candidate in HEAD_DIMS:
+        if d <= candidate:
+            return candidate
+    raise ValueError(f"head dim {d} is more than the {MAX_HEAD_DIM} that the Volta and Turing kernels cover")
+
+
+# (arch, padded d) -> (d_v, keys, warps, pieces, query_in_regs)
+_PREFILL = {
+    (70, 32): (32, 64, 4, 1, True),
+    (70, 64): (64, 32, 4, 1, True),
+    (70, 96): (96, 64, 4, 2, False),
+    (70, 128): (128, 64, 4, 2, False),
+    (70, 192): (96, 32, 2, 2, False),
+    (70, 256): (128, 32, 2, 2, False),
+    (75, 32): (32, 64, 4, 1, True),
+    (75, 64): (64, 64, 4, 1, True),
+    (75, 96): (96, 64, 4, 2, False),
+    (75, 128): (128, 64, 4, 2, False),
+    (75, 192): (96, 32, 2, 2, False),
+    (75, 256): (128, 32, 2, 2, False),
+}
+
+
+def prefill_instance(arch: int, d: int, *, bias: bool) -> PrefillInstance:
+    """The instance for head dimension d on sm_<arch>."""
+    padded = padded_head_dim(d)
+    d_v, keys, warps, pieces, query_in_regs = _PREFILL[arch, padded]
+    return PrefillInstance(arch, padded, d_v, keys, warps, pieces, query_in_regs, bias)
+
+
+def all_prefill_instances(arch: int) -> list[PrefillInstance]:
+    """Every instance that prefill_instance can return for sm_<arch>."""
+    return [prefill_instance(arch, d, bias=bias) for d in HEAD_DIMS for bias in (False, True)]
