@@ -37,12 +37,12 @@ class Timed:
     """One kernel ready to be launched over and over."""
 
     kernel: driver.Kernel
-    grid: tuple[int, int, int]
-    threads: int
+    grid: driver.Dim3
+    block: driver.Dim3
     params: object
 
     def __call__(self) -> None:
-        self.kernel.launch(self.grid, self.threads, self.params, torch.cuda.current_stream().cuda_stream)
+        self.kernel.launch(self.grid, self.block, self.params, torch.cuda.current_stream().cuda_stream)
 
 
 def variants(arch: int, d: int, names: list[str]) -> list[instances.PrefillInstance]:
@@ -92,7 +92,7 @@ def prepare_ours(instance: instances.PrefillInstance, issue: bool | None, tensor
     if section:
         params.head_section = section
     kernel = load(ours_ptx(instance), instance.shared_bytes, issue, instance.name)
-    return Timed(kernel, (params.row_blocks * params.b * params.h_q * instance.v_splits, 1, 1), instance.threads, params)
+    return Timed(kernel, (params.row_blocks * params.b * params.h_q * instance.v_splits, 1, 1), (instance.threads, 1, 1), params)
 
 
 def prepare_cutlass(arch: int, issue: bool | None, tensors: list[torch.Tensor], causal: bool) -> Timed:
@@ -103,7 +103,7 @@ def prepare_cutlass(arch: int, issue: bool | None, tensors: list[torch.Tensor], 
     params = cutlass_kernel.params(q, k, v, out, causal=causal)
     rows = cutlass_kernel.TILES[q.shape[-1]][0]
     kernel = load(ptx, shared, issue, f"cutlass-{arch}")
-    return Timed(kernel, (-(-q.shape[1] // rows), q.shape[2], q.shape[0]), threads, params)
+    return Timed(kernel, (-(-q.shape[1] // rows), q.shape[2], q.shape[0]), (32, threads // 32, 1), params)
 
 
 def median_ms(call, repeats: int) -> float:  # noqa: ANN001
@@ -132,18 +132,18 @@ def measure(options: argparse.Namespace, d: int, causal: bool, s: int) -> list[d
         row["ratio"] = round(base / ms, 3) if base else ""
         rows.append(row)
         print(
-            f"{form:6} {what:44} d={d:3} causal={int(causal)} s={s:5} | {ms:9.3f} ms | {row['tflops']:6} TFLOP/s | "
+            f"{form:6} {what:48} d={d:3} causal={int(causal)} s={s:5} | {ms:9.3f} ms | {row['tflops']:6} TFLOP/s | "
             f"{row['ratio']} x CUTLASS",
             flush=True,
         )
 
     for form in options.forms:
         arch, issue = FORMS[form]
-        baseline = prepare_cutlass(arch, issue, [*tensors, out], causal)
+        baseline = prepare_cutlass(arch, issue, [*tensors, out], causal)  # warps lie along y there
         base = median_ms(baseline, options.repeats)
         line(form, f"cutlass-sm{arch}", base, None)
         for instance in variants(arch, d, options.variant):
-            if instance.shared_bytes > options.shared_limit or instance.d % (16 * instance.pieces):
+            if instance.shared_bytes > instances.SHARED_LIMIT_BYTES[arch] or instance.d % (16 * instance.pieces):
                 continue
             try:
                 timed = prepare_ours(instance, issue, [*tensors, out], causal, options.section)
@@ -164,7 +164,8 @@ def measure(options: argparse.Namespace, d: int, causal: bool, s: int) -> list[d
 
 def _commit() -> str:
     try:
-        return subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
+        command = ["git", "rev-parse", "--short", "HEAD"]
+        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
@@ -179,7 +180,6 @@ def main() -> None:
     parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=list(FORMS))
     parser.add_argument("--variant", action="append", default=[], help="keys,warps,pieces,query_in_regs,min_blocks")
     parser.add_argument("--section", type=int, help="heads that start together")
-    parser.add_argument("--shared-limit", type=int, default=96 * 1024, help="skip instances that need more bytes")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--no-sdpa", dest="sdpa", action="store_false")
     parser.add_argument("--csv", type=Path)
@@ -193,8 +193,9 @@ def main() -> None:
         print(f"built into {cache.folder()}")
         return
     torch.manual_seed(0)
+    stamp = {"device": torch.cuda.get_device_name(), "commit": _commit()}
     rows = [
-        row | {"device": torch.cuda.get_device_name(), "commit": _commit()}
+        row | stamp
         for d in options.dims
         for causal in options.causal
         for s in options.lengths

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 
+Dim3 = tuple[int, int, int]
 MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 
@@ -55,10 +56,10 @@ class Kernel:
         _check(library().cuFuncGetAttribute(ctypes.byref(value), which, self._function), "reading an attribute")
         return value.value
 
-    def launch(self, grid: tuple[int, int, int], threads: int, params: ctypes.Structure, stream: int) -> None:
-        """Enqueue a grid of one-dimensional blocks; params is copied before this returns."""
+    def launch(self, grid: Dim3, block: Dim3, params: ctypes.Structure, stream: int) -> None:
+        """Enqueue a grid; params is copied before this returns."""
         arguments = (ctypes.c_void_p * 1)(ctypes.addressof(params))
         status = library().cuLaunchKernel(
-            self._function, *grid, threads, 1, 1, self.shared_bytes, ctypes.c_void_p(stream), arguments, None
+            self._function, *grid, *block, self.shared_bytes, ctypes.c_void_p(stream), arguments, None
         )
         _check(status, "launching an attention kernel")

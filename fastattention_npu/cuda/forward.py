@@ -69,7 +69,8 @@ def strides(x: torch.Tensor) -> Strides:
     return Strides(0, x.stride(0), x.stride(1))
 
 
-def _pointer(x: torch.Tensor | None) -> int | None:
+def pointer(x: torch.Tensor | None) -> int | None:
+    """Its address, or null."""
     return None if x is None else x.data_ptr()
 
 
@@ -104,15 +105,6 @@ def reasons_against(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, arguments
     return reasons
 
 
-def _head_section(heads: int, s_kv: int, d: int, right: int, device: int) -> int:
-    """Heads that start together: all for short or causal sweeps, as far as their keys fit half of L2."""
-    kv_bytes = max(1, 4 * s_kv * d)
-    fit = torch.cuda.get_device_properties(device).L2_cache_size // 2 // kv_bytes
-    if right < 0:
-        return 1
-    return max(1, min(heads, max(fit, 8)))
-
-
 def _params(
     tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
     arguments: ForwardArguments,
@@ -124,8 +116,8 @@ def _params(
     lengths = arguments.cu_seqlens_q if varlen_q else arguments.cu_seqlens_k
     params = PrefillParams(
         q=q.data_ptr(), k=k.data_ptr(), v=v.data_ptr(), o=o.data_ptr(), lse=lse.data_ptr(),
-        cu_seqlens_q=_pointer(arguments.cu_seqlens_q), cu_seqlens_k=_pointer(arguments.cu_seqlens_k),
-        seqused_k=_pointer(arguments.seqused_k), alibi_slopes=_pointer(arguments.alibi_slopes),
+        cu_seqlens_q=pointer(arguments.cu_seqlens_q), cu_seqlens_k=pointer(arguments.cu_seqlens_k),
+        seqused_k=pointer(arguments.seqused_k), alibi_slopes=pointer(arguments.alibi_slopes),
         q_strides=strides(q), k_strides=strides(k), v_strides=strides(v), o_strides=strides(o),
         h_q=q.shape[-2], h_kv=k.shape[-2], d=q.shape[-1],
         scale_log2=scale * LOG2_E, softmax_scale=scale, softcap=arguments.softcap,
@@ -139,9 +131,9 @@ def _params(
         params.alibi_batch_stride = arguments.alibi_slopes.stride(0)
     params.window_left, params.window_right = arguments.window()
     params.row_blocks = -(-params.s_q // rows)
-    params.head_section = _head_section(
-        params.b * params.h_q, params.s_kv, params.d, params.window_right, q.device.index
-    )
+    # Without a right bound all row blocks weigh the same: sweep head by head, whose keys then stay in L2. With one, all
+    # heads start their heaviest blocks first; fewer heads a section would leave a heavy tail.
+    params.head_section = 1 if params.window_right < 0 else params.b * params.h_q
     return params
 
 
@@ -178,5 +170,5 @@ def forward(
     grid = params.row_blocks * params.b * params.h_q * chosen.v_splits
     with torch.cuda.device(q.device):
         kernel = launch.kernel(chosen, q.device.index)
-        kernel.launch((grid, 1, 1), chosen.threads, params, torch.cuda.current_stream().cuda_stream)
+        kernel.launch((grid, 1, 1), (chosen.threads, 1, 1), params, torch.cuda.current_stream().cuda_stream)
     return out[..., :d], lse

@@ -94,18 +94,80 @@ def padded_head_dim(d: int) -> int:
     raise ValueError(f"head dim {d} is more than the {MAX_HEAD_DIM} that the Volta and Turing kernels cover")
 
 
+@dataclasses.dataclass(frozen=True)
+class DecodeInstance:
+    """One compiled decode kernel; the fields are the template arguments of DecodeConfig in kernels/decode.cuh."""
+
+    arch: int
+    d: int
+    warps: int
+    prefetch: bool
+    bias: bool
+
+    rows = 16  # packed (query, head of the group) rows a block
+    keys = 16  # keys a chunk
+
+    @property
+    def threads(self) -> int:
+        """Threads a block."""
+        return self.warps * 32
+
+    @property
+    def shared_bytes(self) -> int:
+        """Dynamic shared memory a block: Q, one chunk of K and V a warp, the warps' statistics."""
+        return self.rows * self.d * 2 + self.warps * (2 * self.keys * self.d * 2 + self.rows * 8)
+
+    @property
+    def name(self) -> str:
+        """For messages and test ids."""
+        flags = ("-prefetch" if self.prefetch else "") + ("-bias" if self.bias else "")
+        return f"decode-sm{self.arch}-d{self.d}-w{self.warps}{flags}"
+
+    def source(self) -> str:
+        """The translation unit that instantiates this kernel."""
+        config = f"DecodeConfig<OperandSm{self.arch}<1>, {self.d}, {self.warps}, {_cpp(self.prefetch)}, {_cpp(self.bias)}>"
+        return _translation_unit(self.arch, "decode", config, 1, "DecodeParams", "Decode")
+
+
+@dataclasses.dataclass(frozen=True)
+class CombineInstance:
+    """The kernel that merges the splits of decode."""
+
+    arch: int
+    warps: int = 4
+
+    shared_bytes = 0
+
+    @property
+    def threads(self) -> int:
+        """Threads a block."""
+        return self.warps * 32
+
+    @property
+    def name(self) -> str:
+        """For messages and test ids."""
+        return f"combine-sm{self.arch}"
+
+    def source(self) -> str:
+        """The translation unit that instantiates this kernel."""
+        return _translation_unit(self.arch, "combine", f"CombineConfig<{self.warps}>", 1, "DecodeParams", "Combine")
+
+
+Instance = PrefillInstance | DecodeInstance | CombineInstance
+
+
 # (arch, padded d) -> (d_v, keys, warps, pieces, query_in_regs)
 _PREFILL = {
     (70, 32): (32, 64, 4, 1, True),
-    (70, 64): (64, 32, 4, 1, True),
-    (70, 96): (96, 64, 4, 2, False),
-    (70, 128): (128, 64, 4, 2, False),
+    (70, 64): (64, 64, 4, 1, False),
+    (70, 96): (96, 32, 4, 1, False),
+    (70, 128): (128, 32, 8, 1, False),
     (70, 192): (96, 32, 2, 2, False),
     (70, 256): (128, 32, 2, 2, False),
     (75, 32): (32, 64, 4, 1, True),
-    (75, 64): (64, 64, 4, 1, True),
-    (75, 96): (96, 64, 4, 2, False),
-    (75, 128): (128, 64, 4, 2, False),
+    (75, 64): (64, 32, 4, 1, True),
+    (75, 96): (96, 32, 4, 1, False),
+    (75, 128): (128, 32, 4, 1, False),
     (75, 192): (96, 32, 2, 2, False),
     (75, 256): (128, 32, 2, 2, False),
 }
@@ -121,3 +183,15 @@ def prefill_instance(arch: int, d: int, *, bias: bool) -> PrefillInstance:
 def all_prefill_instances(arch: int) -> list[PrefillInstance]:
     """Every instance that prefill_instance can return for sm_<arch>."""
     return [prefill_instance(arch, d, bias=bias) for d in HEAD_DIMS for bias in (False, True)]
+
+
+def decode_instance(arch: int, d: int, *, bias: bool) -> DecodeInstance:
+    """The decode instance for head dimension d; beyond 128, two chunks of K and V no longer fit the registers."""
+    padded = padded_head_dim(d)
+    return DecodeInstance(arch, padded, 4 if padded <= 128 else 2, padded <= 128, bias)
+
+
+def all_instances(arch: int) -> list[Instance]:
+    """Every instance that a call can ask for on sm_<arch>."""
+    decode = [decode_instance(arch, d, bias=bias) for d in HEAD_DIMS for bias in (False, True)]
+    return [*all_prefill_instances(arch), *decode, CombineInstance(arch)]

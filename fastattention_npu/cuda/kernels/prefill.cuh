@@ -5,6 +5,7 @@
 // One tile of K and one of V stand in shared memory. While S = Q K^T runs, V of the same tile is copied in pieces;
 // while O += P V runs, the next K is. Two barriers a tile separate the two halves.
 #pragma once
+#include "params.cuh"
 #include "score.cuh"
 #include "softmax.cuh"
 #include "tile_copy.cuh"
@@ -62,8 +63,9 @@ struct PrefillWarp {
 
     __device__ __forceinline__ PrefillWarp(const PrefillParams& params, const Sequence& sequence, int first_row,
                                            int split, unsigned shared)
-        : p(params), seq(sequence), see(params, sequence), thread(threadIdx.x), lane(threadIdx.x & 31),
-          block_row(first_row), row(first_row + (threadIdx.x >> 5) * Operand::kRows), col_v(split * C::kDimV),
+        : p(params), seq(sequence), see(sequence.s_q, sequence.s_kv, params.window_left, params.window_right), thread(threadIdx.x), lane(threadIdx.x & 31),
+          block_row(first_row),
+          row(first_row + (threadIdx.x >> 5) * Operand::kRows), col_v(split * C::kDimV),
           shared_q(shared), shared_warp_q(shared + (threadIdx.x >> 5) * Operand::kRows * C::kDim * 2),
           shared_k(shared + C::kKeyOffset), shared_v(shared + C::kKeyOffset + C::kKeyBytes)
     {
@@ -117,9 +119,18 @@ struct PrefillWarp {
     __device__ __forceinline__ void WeighTile(float (&s)[Operand::kRowRegs][kColsS],
                                               Word (&weights)[Operand::kRowRegs][kColsS / 2], int key)
     {
-        if constexpr (C::kBias) BiasScores<Operand, kColsS>(s, p, seq.alibi_slope, row + see.offset - key, lane);
-        if (!see.AllVisible(row, Operand::kRows, key, C::kKeys))
-            MaskScores<Operand, kColsS>(s, see, row, key, lane);
+        const bool masked = !see.AllVisible(row, Operand::kRows, key, C::kKeys);
+        if (C::kBias || masked) {
+            int query[Operand::kRowRegs];
+            float slope[Operand::kRowRegs];
+#pragma unroll
+            for (int r = 0; r < Operand::kRowRegs; ++r) {
+                query[r] = row + Operand::Row(r, lane);
+                slope[r] = seq.alibi_slope;
+            }
+            if constexpr (C::kBias) BiasScores<Operand, kColsS>(s, p, slope, query, see.offset - key, lane);
+            if (masked) MaskScores<Operand, kColsS>(s, see, query, key, lane);
+        }
         softmax.Apply(s, weights, o, ScaleLog2());
     }
 
