@@ -15,11 +15,17 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from fastattention_npu.cuda import decode, forward
+from fastattention_npu.cuda import decoding, prefill
 
 
 def median_ms(call, repeats: int = 20) -> float:  # noqa: ANN001
-    """Median over graph replays' worth of device time, by events around single calls."""
+    """Median device time of one call, replayed from a graph so that the host's share stays out."""
+    call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    call = graph.replay
     for _ in range(3):
         call()
     events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repeats)]
@@ -54,11 +60,11 @@ def main() -> None:
             q = torch.randn(b, s_q, h_kv * group, d, device="cuda").half()
             table = torch.randperm(b * s_kv // page, device="cuda").int().view(b, -1)
             pages = [x.view(-1, page, h_kv, d) for x in (k, v)]
-            arguments = forward.ForwardArguments(causal=True)
+            arguments = prefill.ForwardArguments(causal=True)
             for splits in options.splits:
                 for name, keys, block_table in (("contiguous", (k, v), None), ("paged", pages, table)):
-                    cache = decode.CacheArguments(block_table=block_table, num_splits=splits)
-                    ms = median_ms(lambda: decode.decode(q, *keys, arguments, cache, options.arch))  # noqa: B023
+                    cache = decoding.CacheArguments(block_table=block_table, num_splits=splits)
+                    ms = median_ms(lambda: decoding.run(q, *keys, arguments, cache, options.arch))  # noqa: B023
                     gbps = 2 * k.numel() * 2 / ms / 1e6
                     print(
                         f"sm{options.arch} decode {name:10} b={b} s_q={s_q} s_kv={s_kv} h={h_kv * group}:{h_kv} d={d} "

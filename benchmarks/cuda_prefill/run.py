@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import cutlass_kernel
 import substitution
 
-from fastattention_npu.cuda import cache, driver, forward, instances
+from fastattention_npu.cuda import cache, driver, instances, prefill
 
 HEADS = 32
 FORMS = {"sm75": (75, None), "sm70s": (70, False), "sm70i": (70, True)}
@@ -87,8 +87,8 @@ def prepare_ours(instance: instances.PrefillInstance, issue: bool | None, tensor
     """Our kernel on these tensors."""
     q, k, v, out = tensors
     lse = torch.empty(q.shape[0], q.shape[2], q.shape[1], device=q.device)
-    arguments = forward.ForwardArguments(causal=causal)
-    params = forward._params((q, k, v, out, lse), arguments, q.shape[-1] ** -0.5, instance.rows)
+    arguments = prefill.ForwardArguments(causal=causal)
+    params = prefill._params((q, k, v, out, lse), arguments, q.shape[-1] ** -0.5, instance.rows)
     if section:
         params.head_section = section
     kernel = load(ours_ptx(instance), instance.shared_bytes, issue, instance.name)

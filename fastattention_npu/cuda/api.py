@@ -1,6 +1,6 @@
 """The entry points that the operator layer calls: layouts in and out, the dispatch, nothing else.
 
-Stage: public functions -> dispatch -> forward, decode or torch_flash.
+Stage: public functions -> dispatch -> prefill, decoding or torch_flash.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ import dataclasses
 
 import torch
 
-from . import dispatch, torch_flash
-from . import forward as prefill
-from .decode import CacheArguments
-from .decode import decode as decode_kernel
-from .forward import ForwardArguments, to_rows
+from . import decoding, dispatch, prefill, torch_flash
+from .decoding import CacheArguments
+from .prefill import ForwardArguments, to_rows
 
 MAX_DECODE_ROWS = 16  # longer queries run the prefill kernel, over gathered pages if the cache is paged
 
 
 def from_rows(x: torch.Tensor, layout: str) -> torch.Tensor:
-    """The inverse of forward.to_rows."""
+    """The inverse of prefill.to_rows."""
     if layout == "BNSD":
         return x.transpose(1, 2)
     if layout == "BSH":
@@ -89,8 +87,8 @@ def _forward_rows(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     choice = _choose(q, arguments, backend)
     if choice.arch:
-        return prefill.forward(q, k, v, arguments, choice.arch)
-    return torch_flash.forward(q, k, v, arguments)
+        return prefill.run(q, k, v, arguments, choice.arch)
+    return torch_flash.run(q, k, v, arguments)
 
 
 def decode(
@@ -124,7 +122,7 @@ def decode(
     if q.shape[1] > MAX_DECODE_ROWS:
         return _long_query(q, k_cache, v_cache, arguments, cache, backend)
     choice = _choose(q, arguments, backend, cached=True)
-    return decode_kernel(q, k_cache, v_cache, arguments, cache, choice.arch)
+    return decoding.run(q, k_cache, v_cache, arguments, cache, choice.arch)
 
 
 def _long_query(

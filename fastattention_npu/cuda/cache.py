@@ -50,7 +50,7 @@ def get(source: str, headers: Mapping[str, str], arch: int, *, cubin: bool) -> b
     path = folder() / f"{stem}-nvrtc{compiler.version_text}.{suffix}"
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         pass
     target = f"--gpu-architecture={'sm' if cubin else 'compute'}_{arch}"
     binary = compiler.compile(source, headers, [target, *OPTIONS], cubin=cubin)

@@ -103,9 +103,14 @@ class DecodeInstance:
     warps: int
     prefetch: bool
     bias: bool
+    m_tiles: int = 1  # 16-row tiles a block
 
-    rows = 16  # packed (query, head of the group) rows a block
     keys = 16  # keys a chunk
+
+    @property
+    def rows(self) -> int:
+        """Packed (query, head of the group) rows a block."""
+        return 16 * self.m_tiles
 
     @property
     def threads(self) -> int:
@@ -115,17 +120,19 @@ class DecodeInstance:
     @property
     def shared_bytes(self) -> int:
         """Dynamic shared memory a block: Q, one chunk of K and V a warp, the warps' statistics."""
-        return self.rows * self.d * 2 + self.warps * (2 * self.keys * self.d * 2 + self.rows * 8)
+        warp = max(2 * self.keys * self.d * 2, self.rows * self.d * 4)
+        return self.rows * self.d * 2 + self.warps * (warp + self.rows * 8)
 
     @property
     def name(self) -> str:
         """For messages and test ids."""
         flags = ("-prefetch" if self.prefetch else "") + ("-bias" if self.bias else "")
-        return f"decode-sm{self.arch}-d{self.d}-w{self.warps}{flags}"
+        return f"decode-sm{self.arch}-d{self.d}-r{self.rows}-w{self.warps}{flags}"
 
     def source(self) -> str:
         """The translation unit that instantiates this kernel."""
-        config = f"DecodeConfig<OperandSm{self.arch}<1>, {self.d}, {self.warps}, {_cpp(self.prefetch)}, {_cpp(self.bias)}>"
+        arguments = f"{self.d}, {self.warps}, {_cpp(self.prefetch)}, {_cpp(self.bias)}"
+        config = f"DecodeConfig<OperandSm{self.arch}<{self.m_tiles}>, {arguments}>"
         return _translation_unit(self.arch, "decode", config, 1, "DecodeParams", "Decode")
 
 
@@ -173,10 +180,14 @@ _PREFILL = {
 }
 
 
+# where softcap or ALiBi need the registers that the wider tile takes
+_PREFILL_BIAS = {(70, 64): (64, 32, 4, 1, False)}
+
+
 def prefill_instance(arch: int, d: int, *, bias: bool) -> PrefillInstance:
     """The instance for head dimension d on sm_<arch>."""
     padded = padded_head_dim(d)
-    d_v, keys, warps, pieces, query_in_regs = _PREFILL[arch, padded]
+    d_v, keys, warps, pieces, query_in_regs = (_PREFILL | _PREFILL_BIAS if bias else _PREFILL)[arch, padded]
     return PrefillInstance(arch, padded, d_v, keys, warps, pieces, query_in_regs, bias)
 
 
@@ -185,13 +196,20 @@ def all_prefill_instances(arch: int) -> list[PrefillInstance]:
     return [prefill_instance(arch, d, bias=bias) for d in HEAD_DIMS for bias in (False, True)]
 
 
-def decode_instance(arch: int, d: int, *, bias: bool) -> DecodeInstance:
-    """The decode instance for head dimension d; beyond 128, two chunks of K and V no longer fit the registers."""
+def decode_instance(arch: int, d: int, rows: int, *, bias: bool) -> DecodeInstance:
+    """The decode instance for head dimension d and this many packed rows.
+
+    Beyond d = 128 two chunks of K and V no longer fit the registers, nor do 32 rows of O.
+    """
     padded = padded_head_dim(d)
-    return DecodeInstance(arch, padded, 4 if padded <= 128 else 2, padded <= 128, bias)
+    if padded > 128:
+        return DecodeInstance(arch, padded, 2, False, bias)
+    if rows <= 16:
+        return DecodeInstance(arch, padded, 4, True, bias)
+    return DecodeInstance(arch, padded, 2, True, bias, m_tiles=2)
 
 
 def all_instances(arch: int) -> list[Instance]:
     """Every instance that a call can ask for on sm_<arch>."""
-    decode = [decode_instance(arch, d, bias=bias) for d in HEAD_DIMS for bias in (False, True)]
-    return [*all_prefill_instances(arch), *decode, CombineInstance(arch)]
+    decode = [decode_instance(arch, d, rows, bias=bias) for d in HEAD_DIMS for rows in (1, 32) for bias in (False, True)]
+    return [*all_prefill_instances(arch), *dict.fromkeys(decode), CombineInstance(arch)]

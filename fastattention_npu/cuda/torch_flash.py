@@ -9,10 +9,10 @@ import math
 
 import torch
 
-from .forward import ForwardArguments, aligned
+from .prefill import ForwardArguments, aligned
 
 
-def forward(
+def run(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, arguments: ForwardArguments
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(out, lse) with this package's conventions: masks align bottom-right, a row with nothing visible has lse -inf."""

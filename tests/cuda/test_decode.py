@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 import torch
-from harness import poison
-from reference import Case, alibi_slopes, attention, check
+from cuda_harness import poison
+from cuda_reference import Case, alibi_slopes, attention, check
 
-from fastattention_npu.cuda import decode, forward
+from fastattention_npu.cuda import decoding, prefill
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,8 @@ def _paged(x: torch.Tensor, page: int) -> tuple[torch.Tensor, torch.Tensor]:
     return pages, table.int()
 
 
-def _cache(case: DecodeCase, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, decode.CacheArguments]:  # fmt: skip
-    cache = decode.CacheArguments(num_splits=case.splits)
+def _cache(case: DecodeCase, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, decoding.CacheArguments]:  # fmt: skip
+    cache = decoding.CacheArguments(num_splits=case.splits)
     if case.base.used:
         cache.cache_seqlens = torch.tensor(case.base.used, dtype=torch.int32, device=k.device)
     if case.page:
@@ -85,7 +85,7 @@ def test_matches_float64(case: DecodeCase, arch: int, device: torch.device) -> N
         torch.randn(base.b, s, h, base.d, device=device, generator=generator).half()
         for s, h in ((base.s_q, base.h_q), (base.s_kv, base.h_kv), (base.s_kv, base.h_kv))
     )
-    arguments = forward.ForwardArguments(base.scale, base.causal, base.window, base.softcap)
+    arguments = prefill.ForwardArguments(base.scale, base.causal, base.window, base.softcap)
     if base.alibi:
         arguments.alibi_slopes = alibi_slopes(base.h_q, device)
     poison(64 * q.numel(), device)
@@ -107,13 +107,13 @@ def _run(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    arguments: forward.ForwardArguments,
+    arguments: prefill.ForwardArguments,
     arch: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     keys, values, cache = _cache(case, k, v)
-    return decode.decode(q, keys, values, arguments, cache, arch)
+    return decoding.run(q, keys, values, arguments, cache, arch)
 
 
 @pytest.mark.parametrize(("tiles", "s_kv", "splits"), [(32, 32768, 8), (1000, 32768, 1), (1, 256, 1), (1, 100000, 128)])
 def test_splits_fill_the_card_once(tiles: int, s_kv: int, splits: int) -> None:
-    assert decode.choose_splits(tiles, s_kv, multiprocessors=132) == splits
+    assert decoding.choose_splits(tiles, 4, s_kv, multiprocessors=132) == splits

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import ALL, FEATURES
-from harness import run_case
-from reference import Case, attention, check
+from cuda_cases import ALL, FEATURES
+from cuda_harness import run_case
+from cuda_reference import Case, attention, check
 
 
 @pytest.mark.parametrize("arch", [70, 75])

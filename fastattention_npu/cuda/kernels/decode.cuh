@@ -22,8 +22,9 @@ struct DecodeConfig {
     static constexpr int kQueryBytes = kRows * kDim * 2;
     static constexpr int kChunkBytes = kKeys * kDim * 2;
     static constexpr int kStatsBytes = kWarps * kRows * 2 * 4;  // maximum and sum of each warp's rows
-    static_assert(kRows * kDim * 4 <= 2 * kChunkBytes, "a warp's O must fit its chunks' place");
-    static constexpr int kSharedBytes = kQueryBytes + kWarps * 2 * kChunkBytes + kStatsBytes;
+    static constexpr int kOutputBytes = kRows * kDim * 4;  // a warp's O, which takes the place of its chunks at the end
+    static constexpr int kWarpBytes = kOutputBytes > 2 * kChunkBytes ? kOutputBytes : 2 * kChunkBytes;
+    static constexpr int kSharedBytes = kQueryBytes + kWarps * kWarpBytes + kStatsBytes;
 };
 
 // Which rows and keys a block has, and where they lie
@@ -75,7 +76,7 @@ struct DecodeWarp {
     __device__ __forceinline__ DecodeWarp(const DecodeParams& params, const DecodePlace& where, unsigned shared)
         : p(params), place(where), see(params.s_q, where.keys, params.window_left, params.window_right),
           lane(threadIdx.x & 31), warp(threadIdx.x >> 5), shared_q(shared),
-          shared_k(shared + C::kQueryBytes + (threadIdx.x >> 5) * 2 * C::kChunkBytes),
+          shared_k(shared + C::kQueryBytes + (threadIdx.x >> 5) * C::kWarpBytes),
           shared_v(shared_k + C::kChunkBytes)
     {
 #pragma unroll

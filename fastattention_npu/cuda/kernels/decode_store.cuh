@@ -10,8 +10,8 @@ template <class C>
 __device__ __forceinline__ void PublishWarp(DecodeWarp<C>& w, float* shared)
 {
     using Operand = typename C::Operand;
-    float* o = shared + w.warp * C::kRows * C::kDim;
-    float* max = shared + C::kWarps * C::kRows * C::kDim + w.warp * C::kRows * 2;
+    float* o = shared + w.warp * (C::kWarpBytes / 4);
+    float* max = shared + C::kWarps * (C::kWarpBytes / 4) + w.warp * C::kRows * 2;
     float* sum = max + C::kRows;
 #pragma unroll
     for (int r = 0; r < Operand::kRowRegs; ++r) {
@@ -33,7 +33,7 @@ __device__ __forceinline__ void PublishWarp(DecodeWarp<C>& w, float* shared)
 template <class C>
 __device__ __forceinline__ float WarpWeights(float (&weight)[C::kWarps], const float* shared, int row)
 {
-    const float* stats = shared + C::kWarps * C::kRows * C::kDim + row;
+    const float* stats = shared + C::kWarps * (C::kWarpBytes / 4) + row;
     float top = -Infinity();
 #pragma unroll
     for (int w = 0; w < C::kWarps; ++w) top = fmaxf(top, stats[w * C::kRows * 2]);
@@ -69,7 +69,7 @@ __device__ __forceinline__ void StoreDecode(DecodeWarp<C>& w, float* shared)
         float2 sum = make_float2(0.0f, 0.0f);
 #pragma unroll
         for (int n = 0; n < C::kWarps; ++n) {
-            const float2 part = *reinterpret_cast<const float2*>(shared + (n * C::kRows + row) * C::kDim + col);
+            const float2 part = *reinterpret_cast<const float2*>(shared + n * (C::kWarpBytes / 4) + row * C::kDim + col);
             sum.x += weight[n] * part.x;
             sum.y += weight[n] * part.y;
         }

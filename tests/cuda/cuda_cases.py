@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reference import Case
+from cuda_reference import Case
 
 VARLEN = ((1, 1), (65, 130), (0, 40), (200, 64), (128, 128), (33, 0))
 

@@ -137,7 +137,7 @@ def _params(
     return params
 
 
-def forward(
+def run(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,

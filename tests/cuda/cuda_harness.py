@@ -6,9 +6,9 @@ Stage: checking. Outputs come from poisoned memory: the caching allocator is fir
 from __future__ import annotations
 
 import torch
-from reference import Case, alibi_slopes, attention, check
+from cuda_reference import Case, alibi_slopes, attention, check
 
-from fastattention_npu.cuda import forward as prefill
+from fastattention_npu.cuda import prefill
 
 
 def poison(bytes_: int, device: torch.device) -> None:
@@ -61,7 +61,7 @@ def run_case(case: Case, arch: int, device: torch.device) -> list[tuple[str, flo
     """[(what, error, tolerance)] of out and lse."""
     q, k, v = _inputs(case, device)
     poison(8 * q.numel(), device)
-    out, lse = prefill.forward(q, k, v, _arguments(case, device), arch)
+    out, lse = prefill.run(q, k, v, _arguments(case, device), arch)
     torch.cuda.synchronize(device)
     pairs = []
     if case.lengths:

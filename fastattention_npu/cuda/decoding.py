@@ -11,12 +11,12 @@ import dataclasses
 import torch
 
 from . import instances, launch
-from .forward import LOG2_E, ForwardArguments, aligned, pointer, reasons_against, strides
+from .prefill import LOG2_E, ForwardArguments, aligned, pointer, reasons_against, strides
 from .params import DecodeParams
 
 MIN_KEYS_PER_SPLIT = 256  # four chunks a warp: below that, combining costs more than the split saves (assumed)
 MAX_SPLITS = 128
-BLOCKS_PER_SM = 2  # resident decode blocks at d = 128, by registers (195 to 212 a thread)
+WARPS_PER_SM = 8  # resident decode warps at d = 128, by registers (195 to 255 a thread)
 
 
 @dataclasses.dataclass
@@ -29,9 +29,9 @@ class CacheArguments:
     num_splits: int = 0  # 0: chosen here
 
 
-def choose_splits(tiles: int, s_kv: int, multiprocessors: int) -> int:
+def choose_splits(tiles: int, warps: int, s_kv: int, multiprocessors: int) -> int:
     """Splits that fill the card once without making any split too short."""
-    wanted = BLOCKS_PER_SM * multiprocessors // max(tiles, 1)
+    wanted = WARPS_PER_SM // warps * multiprocessors // max(tiles, 1)
     return max(1, min(wanted, -(-s_kv // MIN_KEYS_PER_SPLIT), MAX_SPLITS))
 
 
@@ -48,7 +48,7 @@ def _reasons(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, arguments: Forwa
     return reasons
 
 
-def decode(
+def run(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
@@ -68,7 +68,8 @@ def decode(
     padded = -(-d // 8) * 8
     scale = d**-0.5 if arguments.softmax_scale is None else arguments.softmax_scale
     bias = arguments.softcap > 0 or arguments.alibi_slopes is not None or scale <= 0
-    instance = instances.decode_instance(arch, padded, bias=bias)
+    packed = q.shape[1] * (q.shape[2] // k.shape[2])
+    instance = instances.decode_instance(arch, padded, packed, bias=bias)
     q, k, v = aligned(q, padded), aligned(k, padded), aligned(v, padded)
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     lse = torch.empty((q.shape[0], q.shape[2], q.shape[1]), dtype=torch.float32, device=q.device)
@@ -79,9 +80,9 @@ def decode(
         slopes = slopes.float().contiguous()
     params = _params((q, k, v, out, lse), arguments, cache, scale, slopes)
     multiprocessors = torch.cuda.get_device_properties(q.device).multi_processor_count
-    params.row_tiles = -(-params.s_q * (params.h_q // params.h_kv) // instance.rows)
+    params.row_tiles = -(-packed // instance.rows)
     tiles = params.b * params.h_kv * params.row_tiles
-    params.num_splits = cache.num_splits or choose_splits(tiles, params.s_kv, multiprocessors)
+    params.num_splits = cache.num_splits or choose_splits(tiles, instance.warps, params.s_kv, multiprocessors)
     _launch(params, instance, tiles, q.device, lse)
     return out[..., :d], lse
 
