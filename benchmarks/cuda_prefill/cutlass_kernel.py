@@ -46,7 +46,10 @@ class Params(ctypes.Structure):
     """AttentionKernel::Params of the example, field by field."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("query", "key", "value", "bias", "seqstart_q", "seqstart_k", "seqlen_k")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("query", "key", "value", "bias", "seqstart_q", "seqstart_k", "seqlen_k")
+        ),
         ("causal_diagonal_offset", ctypes.c_uint32),
         *((name, ctypes.c_void_p) for name in ("output", "output_accum", "lse")),
         ("scale", ctypes.c_float),

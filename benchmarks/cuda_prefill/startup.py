@@ -39,7 +39,9 @@ def main() -> None:
                     done = subprocess.run(
                         [sys.executable, "-c", child], env=environment, capture_output=True, text=True, check=False
                     )
-                    message = done.stderr.strip().splitlines()[-1:] if done.returncode else [f"{done.stdout.strip()} ms"]
+                    message = (
+                        done.stderr.strip().splitlines()[-1:] if done.returncode else [f"{done.stdout.strip()} ms"]
+                    )
                     print(f"sm{arch} d={d} {label}: {' '.join(message)}", flush=True)
 
 

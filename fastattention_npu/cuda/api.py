@@ -25,7 +25,9 @@ def from_rows(x: torch.Tensor, layout: str) -> torch.Tensor:
     return x
 
 
-def _choose(q: torch.Tensor, arguments: ForwardArguments, backend: str | None, *, cached: bool = False) -> dispatch.Choice:  # fmt: skip
+def _choose(
+    q: torch.Tensor, arguments: ForwardArguments, backend: str | None, *, cached: bool = False
+) -> dispatch.Choice:
     if not q.is_cuda:
         raise ValueError(f"q is on {q.device}, but a CUDA tensor is needed")
     problem = dispatch.Problem(
@@ -65,8 +67,8 @@ def forward(
 
     Arguments: q (b, s_q, h_q, d), k and v (b, s_kv, h_kv, d) float16 in `layout` ('BSND', 'BNSD', 'BSH' with
     heads=(h_q, h_kv), or 'TND' (total, h, d) with cu_seqlens); window_size (left, right), -1 unlimited; causal and
-    windows align bottom-right; alibi_slopes (h_q,) or (b, h_q); cu_seqlens (b + 1,) and seqused_k (b,) int32 on the GPU;
-    backend 'auto', 'sm70', 'sm75' or 'torch'.
+    windows align bottom-right; alibi_slopes (h_q,) or (b, h_q); cu_seqlens (b + 1,) and seqused_k (b,) int32 on the
+    GPU; backend 'auto', 'sm70', 'sm75' or 'torch'.
     Returns: out in q's layout, lse (b, h_q, s_q) or (h_q, total_q) float32; a row with nothing visible has 0 and -inf.
     Raises: ValueError with every reason at once; NvrtcError if the kernels cannot be compiled.
     Limits: d 1..256; forward only.

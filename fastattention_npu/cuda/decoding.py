@@ -11,8 +11,8 @@ import dataclasses
 import torch
 
 from . import instances, launch
-from .prefill import LOG2_E, ForwardArguments, aligned, pointer, reasons_against, strides
 from .params import DecodeParams
+from .prefill import LOG2_E, ForwardArguments, aligned, pointer, reasons_against, strides
 
 MIN_KEYS_PER_SPLIT = 256  # four chunks a warp: below that, combining costs more than the split saves (assumed)
 MAX_SPLITS = 128
@@ -35,7 +35,9 @@ def choose_splits(tiles: int, warps: int, s_kv: int, multiprocessors: int) -> in
     return max(1, min(wanted, -(-s_kv // MIN_KEYS_PER_SPLIT), MAX_SPLITS))
 
 
-def _reasons(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, arguments: ForwardArguments, cache: CacheArguments) -> list[str]:  # fmt: skip
+def _reasons(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, arguments: ForwardArguments, cache: CacheArguments
+) -> list[str]:
     reasons = reasons_against(q, k, v, arguments)
     for name in ("cache_seqlens", "block_table", "cache_batch_idx"):
         x = getattr(cache, name)

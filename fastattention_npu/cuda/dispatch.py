@@ -90,6 +90,14 @@ def announce(choice: Choice) -> None:
     LOG.info("attention on CUDA: %s (%s)", choice.backend, choice.reason)
 
 
+def _describe_compiler(arch: int) -> str:
+    try:
+        compiler = nvrtc.find(arch)
+    except nvrtc.NvrtcError as error:
+        return f"none: {error}"
+    return f"NVRTC {compiler.version_text} ({compiler.path})"
+
+
 def describe(device: int = 0) -> dict[str, str]:
     """What `fastattn doctor` prints about CUDA: the card, the choice, the compiler, the cache, and what to do."""
     import torch
@@ -106,12 +114,7 @@ def describe(device: int = 0) -> dict[str, str]:
             report["attention"] = f"{choice.backend} ({choice.reason})"
         except ValueError as error:
             report["attention"] = f"none: {error}"
-    for arch in (70, 75):
-        try:
-            compiler = nvrtc.find(arch)
-            report[f"compiler for sm_{arch}"] = f"NVRTC {compiler.version_text} ({compiler.path})"
-        except nvrtc.NvrtcError as error:
-            report[f"compiler for sm_{arch}"] = f"none: {error}"
+    report |= {f"compiler for sm_{arch}": _describe_compiler(arch) for arch in (70, 75)}
     folder = cache.folder()
     count = len(list(folder.glob("*-nvrtc*"))) if folder.is_dir() else 0
     report["kernel cache"] = f"{folder} ({count} kernels of this and other versions)"

@@ -211,5 +211,7 @@ def decode_instance(arch: int, d: int, rows: int, *, bias: bool) -> DecodeInstan
 
 def all_instances(arch: int) -> list[Instance]:
     """Every instance that a call can ask for on sm_<arch>."""
-    decode = [decode_instance(arch, d, rows, bias=bias) for d in HEAD_DIMS for rows in (1, 32) for bias in (False, True)]
+    decode = [
+        decode_instance(arch, d, rows, bias=bias) for d in HEAD_DIMS for rows in (1, 32) for bias in (False, True)
+    ]
     return [*all_prefill_instances(arch), *dict.fromkeys(decode), CombineInstance(arch)]

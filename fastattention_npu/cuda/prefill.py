@@ -54,7 +54,9 @@ def to_rows(x: torch.Tensor, layout: str, heads: int | None = None) -> torch.Ten
 
 def aligned(x: torch.Tensor, d: int) -> torch.Tensor:
     """x itself if its rows can be read in 16-byte chunks, otherwise a copy padded to a multiple of eight columns."""
-    strides_ok = x.stride(-1) == 1 and all(step % 8 == 0 for step, n in zip(x.stride()[:-1], x.shape) if n > 1)
+    strides_ok = x.stride(-1) == 1 and all(
+        step % 8 == 0 for step, n in zip(x.stride()[:-1], x.shape[:-1], strict=True) if n > 1
+    )
     if x.shape[-1] == d and strides_ok and x.data_ptr() % 16 == 0:
         return x
     padded = torch.zeros((*x.shape[:-1], d), dtype=x.dtype, device=x.device)
@@ -88,7 +90,9 @@ def reasons_against(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, arguments
     if not 1 <= d <= instances.MAX_HEAD_DIM:
         reasons.append(f"head dim {d} is outside 1..{instances.MAX_HEAD_DIM}; split the heads or use torch's attention")
     if k.shape[-1] != d or v.shape[-1] != d:
-        reasons.append(f"head dims of q, k, v are {d}, {k.shape[-1]}, {v.shape[-1]}, but must be equal; pad the smaller")
+        reasons.append(
+            f"head dims of q, k, v are {d}, {k.shape[-1]}, {v.shape[-1]}, but must be equal; pad the smaller"
+        )
     if q.shape[-2] % max(k.shape[-2], 1) != 0 or k.shape[-2] != v.shape[-2]:
         reasons.append(f"h_q = {q.shape[-2]} must be a multiple of h_kv = {k.shape[-2]} (v has {v.shape[-2]} heads)")
     varlen = arguments.cu_seqlens_q is not None
@@ -147,7 +151,7 @@ def run(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """softmax(q k^T * scale + bias) v with the kernels of sm_<arch>: (out, lse).
 
-    q (b, s_q, h_q, d) or (total_q, h_q, d), k and v with h_kv heads; out as q; lse (b, h_q, s_q) or (h_q, total_q) fp32.
+    q (b, s_q, h_q, d) or (total_q, h_q, d), k and v with h_kv heads; out as q; lse fp32 (b, h_q, s_q) or (h_q, total_q).
     Raises ValueError with every reason at once if the kernels cannot take the call.
     Source: FlashAttention-2 (arXiv 2307.08691), algorithm 1.
     """
@@ -161,7 +165,7 @@ def run(
         arguments = dataclasses.replace(arguments, alibi_slopes=arguments.alibi_slopes.float().contiguous())
     chosen = instance or instances.prefill_instance(arch, padded, bias=bias)
     q, k, v = aligned(q, padded), aligned(k, padded), aligned(v, padded)
-    out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    out = torch.empty_like(q)  # keeps a (b, h, s, d) order of memory
     rows_shape = (q.shape[0], q.shape[2], q.shape[1]) if q.dim() == 4 else (q.shape[1], q.shape[0])
     lse = torch.empty(rows_shape, dtype=torch.float32, device=q.device)
     if out.numel() == 0:

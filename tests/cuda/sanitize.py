@@ -1,4 +1,4 @@
-"""One small call of every kernel kind, for `compute-sanitizer --tool memcheck|racecheck|initcheck python tests/cuda/sanitize.py`.
+"""One small call of every kernel kind: `compute-sanitizer --tool memcheck|racecheck python tests/cuda/sanitize.py`.
 
 Stage: checking. No pytest, no reference: the sanitizer is the judge. Shapes are ragged in every dimension.
 """
@@ -33,7 +33,9 @@ def main() -> None:
         used = torch.tensor([333, 5], dtype=torch.int32, device="cuda")
         for s_q in (1, 9):
             q = torch.randn(2, s_q, 8, 128, device="cuda").half()
-            fa.decode(q, pages, pages, block_table=table, cache_seqlens=used, causal=True, num_splits=3, backend=backend)
+            fa.decode(
+                q, pages, pages, block_table=table, cache_seqlens=used, causal=True, num_splits=3, backend=backend
+            )
     torch.cuda.synchronize()
     print("ran", sys.argv[1:] or "sm75 sm70")
 

@@ -59,7 +59,9 @@ def test_concurrent_writers_leave_whole_files(compiler: FakeCompiler, tmp_path: 
     assert files[0].read_bytes() == results.pop()
 
 
-def test_read_only_folder_only_costs_time(compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_read_only_folder_only_costs_time(
+    compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv(cache.ENV_FOLDER, str(tmp_path / "file" / "sub"))
     assert cache.get("x", HEADERS, 70, cubin=True)
@@ -94,5 +96,5 @@ def test_too_new_and_missing_compilers_say_what_to_do(monkeypatch: pytest.Monkey
     with pytest.raises(nvrtc.NvrtcError, match=r"13\.0.*too new for sm_70.*pip install nvidia-cuda-nvrtc-cu12"):
         find(70)
     monkeypatch.setattr(nvrtc, "_candidates", lambda: iter([]))
-    with pytest.raises(nvrtc.NvrtcError, match="no NVRTC library found.*pip install"):
+    with pytest.raises(nvrtc.NvrtcError, match=r"no NVRTC library found.*pip install"):
         find(75)

@@ -63,7 +63,9 @@ def _paged(x: torch.Tensor, page: int) -> tuple[torch.Tensor, torch.Tensor]:
     return pages, table.int()
 
 
-def _cache(case: DecodeCase, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, decoding.CacheArguments]:  # fmt: skip
+def _cache(
+    case: DecodeCase, k: torch.Tensor, v: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, decoding.CacheArguments]:
     cache = decoding.CacheArguments(num_splits=case.splits)
     if case.base.used:
         cache.cache_seqlens = torch.tensor(case.base.used, dtype=torch.int32, device=k.device)
@@ -96,9 +98,7 @@ def test_matches_float64(case: DecodeCase, arch: int, device: torch.device) -> N
         for dtype in (torch.float64, torch.float16)
     )
     for index, actual in ((0, out), (1, lse)):
-        error, tolerance = check(
-            actual, torch.stack([x[index] for x in exact]), torch.stack([x[index] for x in same])
-        )
+        error, tolerance = check(actual, torch.stack([x[index] for x in exact]), torch.stack([x[index] for x in same]))
         assert error <= tolerance, f"{('out', 'lse')[index]}: error {error:.3e}, tolerance {tolerance:.3e}"
 
 

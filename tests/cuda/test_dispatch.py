@@ -1,4 +1,4 @@
-"""The dispatch rule, the arguments' refusals, and the entry points against PyTorch's flash attention on a newer card."""
+"""The dispatch rule, the refusals, and the entry points against PyTorch's flash attention on a newer card."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def test_refusal_lists_every_reason() -> None:
     q = torch.zeros(1, 4, 3, 300, dtype=torch.bfloat16)
     k = torch.zeros(1, 4, 2, 300)
     reasons = "; ".join(prefill.reasons_against(q, k, k, prefill.ForwardArguments()))
-    for part in ("q is torch.bfloat16", ".half()", "q is on cpu", "head dim 300", "h_q = 3 must be a multiple of h_kv = 2"):
+    group = "h_q = 3 must be a multiple of h_kv = 2"
+    for part in ("q is torch.bfloat16", ".half()", "q is on cpu", "head dim 300", group):
         assert part in reasons
 
 
@@ -103,7 +104,7 @@ def test_varlen_entry_point_agrees_between_backends(device: torch.device) -> Non
                    layout="TND", backend=backend)
         for backend in ("torch", "sm75")
     ]  # fmt: skip
-    for ours, theirs in zip(*results):
+    for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=1e-3)
 
 
