@@ -56,7 +56,7 @@ class PrefillInstance:
     def name(self) -> str:
         """For messages and test ids."""
         flags = ("-qregs" if self.query_in_regs else "") + ("-bias" if self.bias else "")
-        return f"prefill-sm{self.arch}-d{self.d}x{self.d_v}-k{self.keys}-w{self.warps}-p{self.pieces}{flags}"
+        return f"prefill-sm{self.arch}-d{self.d}x{self.d_v}-k{self.keys}-w{self.warps}x{self.m_tiles}-p{self.pieces}{flags}"
 
     def source(self) -> str:
         """The translation unit that instantiates this kernel."""
@@ -163,32 +163,34 @@ class CombineInstance:
 Instance = PrefillInstance | DecodeInstance | CombineInstance
 
 
-# (arch, padded d) -> (d_v, keys, warps, pieces, query_in_regs)
+# (arch, padded d) -> (d_v, keys, warps, pieces, query_in_regs, m_tiles), the fastest of those measured by
+# benchmarks/cuda_prefill with as many blocks resident as the real card's shared memory allows (--like-card).
+# Volta's d = 128 needs 80 KB, so one block of eight warps; Turing's 64 KB hold 128 rows of Q beside 64 keys, for which
+# eight warps of one m tile beat four of two. d = 192 and 256 are there to be right, not fast.
 _PREFILL = {
-    (70, 32): (32, 64, 4, 1, True),
-    (70, 64): (64, 64, 4, 1, False),
-    (70, 96): (96, 32, 4, 1, False),
-    (70, 128): (128, 32, 8, 1, False),
-    (70, 192): (96, 32, 2, 2, False),
-    (70, 256): (128, 32, 2, 2, False),
-    (75, 32): (32, 64, 4, 1, True),
-    (75, 64): (64, 32, 4, 1, False),
-    (75, 96): (96, 32, 4, 1, False),
-    (75, 128): (128, 32, 4, 1, False),
-    (75, 192): (96, 32, 2, 2, False),
-    (75, 256): (128, 32, 2, 2, False),
+    (70, 32): (32, 64, 4, 1, True, 2),
+    (70, 64): (64, 64, 4, 1, False, 2),
+    (70, 96): (96, 32, 4, 1, False, 2),
+    (70, 128): (128, 32, 8, 1, False, 2),
+    (70, 192): (96, 32, 4, 1, False, 1),
+    (70, 256): (128, 32, 4, 1, False, 1),
+    (75, 32): (32, 64, 4, 1, True, 2),
+    (75, 64): (64, 32, 4, 1, False, 2),
+    (75, 96): (96, 64, 8, 1, False, 1),
+    (75, 128): (128, 64, 8, 1, False, 1),
+    (75, 192): (96, 32, 4, 1, False, 1),
+    (75, 256): (128, 32, 4, 1, False, 1),
 }
-
-
 # where softcap or ALiBi need the registers that the wider tile takes
-_PREFILL_BIAS = {(70, 64): (64, 32, 4, 1, False)}
+_PREFILL_BIAS = {(70, 64): (64, 32, 4, 1, False, 2)}
 
 
 def prefill_instance(arch: int, d: int, *, bias: bool) -> PrefillInstance:
     """The instance for head dimension d on sm_<arch>."""
     padded = padded_head_dim(d)
-    d_v, keys, warps, pieces, query_in_regs = (_PREFILL | _PREFILL_BIAS if bias else _PREFILL)[arch, padded]
-    return PrefillInstance(arch, padded, d_v, keys, warps, pieces, query_in_regs, bias)
+    table = _PREFILL | _PREFILL_BIAS if bias else _PREFILL
+    d_v, keys, warps, pieces, query_in_regs, m_tiles = table[arch, padded]
+    return PrefillInstance(arch, padded, d_v, keys, warps, pieces, query_in_regs, bias, m_tiles)
 
 
 def all_prefill_instances(arch: int) -> list[PrefillInstance]:

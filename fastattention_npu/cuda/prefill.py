@@ -151,7 +151,8 @@ def run(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """softmax(q k^T * scale + bias) v with the kernels of sm_<arch>: (out, lse).
 
-    q (b, s_q, h_q, d) or (total_q, h_q, d), k and v with h_kv heads; out as q; lse fp32 (b, h_q, s_q) or (h_q, total_q).
+    q (b, s_q, h_q, d) or (total_q, h_q, d), k and v with h_kv heads; out as q; lse fp32, (b, h_q, s_q) or
+    (h_q, total_q).
     Raises ValueError with every reason at once if the kernels cannot take the call.
     Source: FlashAttention-2 (arXiv 2307.08691), algorithm 1.
     """

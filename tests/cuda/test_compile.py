@@ -15,9 +15,9 @@ from fastattention_npu.cuda import cache, instances, nvrtc
 
 SAMPLED = {64, 128}
 MATRIX = {70: ("HMMA.884", 4), 75: ("HMMA.1688", 1)}  # the instruction, and how many make 1024 products and sums
-# Bytes of stack that measurement allows: none up to d = 64; at d = 128 the spilling instances are the faster ones;
-# beyond, only correctness is asked for.
-STACK_LIMIT_BYTES = {32: 0, 64: 0, 96: 96, 128: 96, 192: 320, 256: 320}
+# Bytes of stack, for spilled registers: none in prefill at any head dimension; the 32-row decode tiles of the widest
+# heads trade a few for reading the cache once instead of twice (measured: 84 % instead of 69 % of copy bandwidth).
+DECODE_STACK_LIMIT_BYTES = {96: 32, 128: 96}
 
 ALL = [(arch, instance) for arch in (70, 75) for instance in instances.all_instances(arch)]
 
@@ -50,7 +50,8 @@ def test_instance_is_what_the_table_assumes(
     if isinstance(instance, instances.CombineInstance):
         assert binary.stack_bytes == 0
         return
-    assert binary.stack_bytes <= STACK_LIMIT_BYTES[instance.d], binary
+    decode_32_rows = isinstance(instance, instances.DecodeInstance) and instance.m_tiles == 2
+    assert binary.stack_bytes <= (DECODE_STACK_LIMIT_BYTES.get(instance.d, 0) if decode_32_rows else 0), binary
     name, per_1024 = MATRIX[arch]
     if isinstance(instance, instances.PrefillInstance):
         volume = 16 * instance.m_tiles * instance.keys * (instance.d + instance.d_v)

@@ -3,8 +3,8 @@
 // Stage: all. It must not know about tiles, masks or a particular architecture's matrix instruction.
 #pragma once
 
-using Half = unsigned short;   // an IEEE binary16, only ever moved or packed, never computed on
-using Word = unsigned int;     // two halves, the lower one first
+using Half = unsigned short;  // an IEEE binary16, only ever moved or packed, never computed on
+using Word = unsigned int;    // two halves, the lower one first
 using Long = long long;
 
 constexpr unsigned kFullWarp = 0xffffffffu;

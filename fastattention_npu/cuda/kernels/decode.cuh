@@ -34,8 +34,8 @@ struct DecodePlace {
     int split;
     int first_row;  // of the packed rows
     int group;
-    int rows;       // packed rows in all
-    int keys;       // of this sequence
+    int rows;  // packed rows in all
+    int keys;  // of this sequence
 
     __device__ DecodePlace(const DecodeParams& p, int block, int tile_rows)
     {
@@ -74,8 +74,12 @@ struct DecodeWarp {
     Softmax<Operand> softmax;
 
     __device__ __forceinline__ DecodeWarp(const DecodeParams& params, const DecodePlace& where, unsigned shared)
-        : p(params), place(where), see(params.s_q, where.keys, params.window_left, params.window_right),
-          lane(threadIdx.x & 31), warp(threadIdx.x >> 5), shared_q(shared),
+        : p(params),
+          place(where),
+          see(params.s_q, where.keys, params.window_left, params.window_right),
+          lane(threadIdx.x & 31),
+          warp(threadIdx.x >> 5),
+          shared_q(shared),
           shared_k(shared + C::kQueryBytes + (threadIdx.x >> 5) * C::kWarpBytes),
           shared_v(shared_k + C::kChunkBytes)
     {

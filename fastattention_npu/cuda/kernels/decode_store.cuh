@@ -69,7 +69,8 @@ __device__ __forceinline__ void StoreDecode(DecodeWarp<C>& w, float* shared)
         float2 sum = make_float2(0.0f, 0.0f);
 #pragma unroll
         for (int n = 0; n < C::kWarps; ++n) {
-            const float2 part = *reinterpret_cast<const float2*>(shared + n * (C::kWarpBytes / 4) + row * C::kDim + col);
+            const float2 part =
+                *reinterpret_cast<const float2*>(shared + n * (C::kWarpBytes / 4) + row * C::kDim + col);
             sum.x += weight[n] * part.x;
             sum.y += weight[n] * part.y;
         }

@@ -36,19 +36,17 @@ struct OperandSm70 {
     static __device__ __forceinline__ void MmaCol(float* c0, float* c1, Word a0, Word a1, Word b0, Word b1)
     {
         asm("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 {%0, %1, %2, %3, %4, %5, %6, %7}, {%8, %9}, "
-                     "{%10, %11}, {%0, %1, %2, %3, %4, %5, %6, %7};"
-                     : "+f"(c0[0]), "+f"(c0[1]), "+f"(c1[0]), "+f"(c1[1]), "+f"(c0[2]), "+f"(c0[3]), "+f"(c1[2]),
-                       "+f"(c1[3])
-                     : "r"(a0), "r"(a1), "r"(b0), "r"(b1));
+            "{%10, %11}, {%0, %1, %2, %3, %4, %5, %6, %7};"
+            : "+f"(c0[0]), "+f"(c0[1]), "+f"(c1[0]), "+f"(c1[1]), "+f"(c0[2]), "+f"(c0[3]), "+f"(c1[2]), "+f"(c1[3])
+            : "r"(a0), "r"(a1), "r"(b0), "r"(b1));
     }
     // B is row-major (V: one key, four consecutive columns), so V needs no transpose
     static __device__ __forceinline__ void MmaRow(float* c0, float* c1, Word a0, Word a1, Word b0, Word b1)
     {
         asm("mma.sync.aligned.m8n8k4.row.row.f32.f16.f16.f32 {%0, %1, %2, %3, %4, %5, %6, %7}, {%8, %9}, "
-                     "{%10, %11}, {%0, %1, %2, %3, %4, %5, %6, %7};"
-                     : "+f"(c0[0]), "+f"(c0[1]), "+f"(c1[0]), "+f"(c1[1]), "+f"(c0[2]), "+f"(c0[3]), "+f"(c1[2]),
-                       "+f"(c1[3])
-                     : "r"(a0), "r"(a1), "r"(b0), "r"(b1));
+            "{%10, %11}, {%0, %1, %2, %3, %4, %5, %6, %7};"
+            : "+f"(c0[0]), "+f"(c0[1]), "+f"(c1[0]), "+f"(c1[1]), "+f"(c0[2]), "+f"(c0[3]), "+f"(c1[2]), "+f"(c1[3])
+            : "r"(a0), "r"(a1), "r"(b0), "r"(b1));
     }
 
     // Q of 16 columns: [eight][m tile][four words of eight columns]

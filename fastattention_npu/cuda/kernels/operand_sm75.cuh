@@ -37,9 +37,9 @@ struct OperandSm75 {
     static __device__ __forceinline__ void Mma(float& c0, float& c1, float& c2, float& c3, Word a0, Word a1, Word b)
     {
         asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
-                     "{%0, %1, %2, %3};"
-                     : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
-                     : "r"(a0), "r"(a1), "r"(b));
+            "{%0, %1, %2, %3};"
+            : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
+            : "r"(a0), "r"(a1), "r"(b));
     }
 
     // Q of 16 columns: [step of 8][m tile][upper, lower eight rows]

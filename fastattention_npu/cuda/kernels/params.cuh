@@ -4,7 +4,7 @@
 #pragma once
 #include "common.cuh"
 
-struct Strides {   // in elements; the head dimension itself is always contiguous
+struct Strides {  // in elements; the head dimension itself is always contiguous
     Long batch;
     Long row;
     Long head;
@@ -28,18 +28,18 @@ struct PrefillParams {
     Long lse_head_stride;
     int alibi_batch_stride;
     int b;
-    int s_q;                    // rows of the longest sequence when cu_seqlens_q is given
+    int s_q;  // rows of the longest sequence when cu_seqlens_q is given
     int s_kv;
     int h_q;
     int h_kv;
-    int d;                      // the true head dimension, a multiple of 8
-    int window_left;            // -1: unlimited
-    int window_right;           // -1: unlimited; causal is 0
-    int head_section;           // heads that share one sweep over the row blocks: see BlockPlace
+    int d;             // the true head dimension, a multiple of 8
+    int window_left;   // -1: unlimited
+    int window_right;  // -1: unlimited; causal is 0
+    int head_section;  // heads that share one sweep over the row blocks: see BlockPlace
     int row_blocks;
-    float scale_log2;           // softmax_scale * log2(e)
+    float scale_log2;  // softmax_scale * log2(e)
     float softmax_scale;
-    float softcap;              // 0: none
+    float softcap;  // 0: none
 };
 
 struct Sequence {

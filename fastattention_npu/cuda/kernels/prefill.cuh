@@ -63,11 +63,18 @@ struct PrefillWarp {
 
     __device__ __forceinline__ PrefillWarp(const PrefillParams& params, const Sequence& sequence, int first_row,
                                            int split, unsigned shared)
-        : p(params), seq(sequence), see(sequence.s_q, sequence.s_kv, params.window_left, params.window_right), thread(threadIdx.x), lane(threadIdx.x & 31),
+        : p(params),
+          seq(sequence),
+          see(sequence.s_q, sequence.s_kv, params.window_left, params.window_right),
+          thread(threadIdx.x),
+          lane(threadIdx.x & 31),
           block_row(first_row),
-          row(first_row + (threadIdx.x >> 5) * Operand::kRows), col_v(split * C::kDimV),
-          shared_q(shared), shared_warp_q(shared + (threadIdx.x >> 5) * Operand::kRows * C::kDim * 2),
-          shared_k(shared + C::kKeyOffset), shared_v(shared + C::kKeyOffset + C::kKeyBytes)
+          row(first_row + (threadIdx.x >> 5) * Operand::kRows),
+          col_v(split * C::kDimV),
+          shared_q(shared),
+          shared_warp_q(shared + (threadIdx.x >> 5) * Operand::kRows * C::kDim * 2),
+          shared_k(shared + C::kKeyOffset),
+          shared_v(shared + C::kKeyOffset + C::kKeyBytes)
     {
 #pragma unroll
         for (int r = 0; r < Operand::kRowRegs; ++r)

@@ -8,7 +8,7 @@ template <int kRows, int kDim, int kThreads, int kPieces>
 struct TileCopy {
     static constexpr int kRowChunks = kDim / 8;
     static constexpr int kChunks = kRows * kRowChunks;
-    static constexpr int kPerThread = CeilDiv(kChunks, kThreads * kPieces);  // 16-byte registers of one piece
+    static constexpr int kPerThread = CeilDiv(kChunks, kThreads* kPieces);  // 16-byte registers of one piece
     static constexpr bool kWhole = kChunks % (kThreads * kPieces) == 0;
 
     uint4 held[kPerThread];
