@@ -9,7 +9,7 @@ import dataclasses
 
 import torch
 
-from . import decoding, dispatch, prefill, torch_flash
+from . import decoding, dispatch, launch, prefill, torch_flash
 from .decoding import CacheArguments
 from .prefill import ForwardArguments, to_rows
 
@@ -39,7 +39,7 @@ def _choose(
         seqused=arguments.seqused_k is not None or (arguments.cu_seqlens_q is None) != (arguments.cu_seqlens_k is None),
         cached=cached,
     )
-    choice = dispatch.choose(torch.cuda.get_device_capability(q.device), problem, backend)
+    choice = dispatch.choose(launch.capability(q.device.index), problem, backend)
     dispatch.announce(choice)
     return choice
 

@@ -16,7 +16,7 @@ from .prefill import LOG2_E, ForwardArguments, aligned, pointer, reasons_against
 
 MIN_KEYS_PER_SPLIT = 256  # four chunks a warp: below that, combining costs more than the split saves (assumed)
 MAX_SPLITS = 128
-WARPS_PER_SM = 8  # resident decode warps at d = 128, by registers (195 to 255 a thread)
+RESIDENT_WARPS = {32: 16, 64: 12, 96: 8, 128: 8, 192: 8, 256: 8}  # a multiprocessor, by the registers of d's instances
 
 
 @dataclasses.dataclass
@@ -29,9 +29,9 @@ class CacheArguments:
     num_splits: int = 0  # 0: chosen here
 
 
-def choose_splits(tiles: int, warps: int, s_kv: int, multiprocessors: int) -> int:
-    """Splits that fill the card once without making any split too short."""
-    wanted = WARPS_PER_SM // warps * multiprocessors // max(tiles, 1)
+def choose_splits(tiles: int, resident: int, s_kv: int) -> int:
+    """Splits that fill the card's resident blocks once without making any split too short."""
+    wanted = resident // max(tiles, 1)
     return max(1, min(wanted, -(-s_kv // MIN_KEYS_PER_SPLIT), MAX_SPLITS))
 
 
@@ -81,10 +81,10 @@ def run(
     if slopes is not None:
         slopes = slopes.float().contiguous()
     params = _params((q, k, v, out, lse), arguments, cache, scale, slopes)
-    multiprocessors = torch.cuda.get_device_properties(q.device).multi_processor_count
     params.row_tiles = -(-packed // instance.rows)
     tiles = params.b * params.h_kv * params.row_tiles
-    params.num_splits = cache.num_splits or choose_splits(tiles, instance.warps, params.s_kv, multiprocessors)
+    resident = RESIDENT_WARPS[instance.d] // instance.warps * launch.multiprocessors(q.device.index)
+    params.num_splits = cache.num_splits or choose_splits(tiles, resident, params.s_kv)
     _launch(params, instance, tiles, q.device, lse)
     return out[..., :d], lse
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from pathlib import Path
 
 HEAD_DIMS = (32, 64, 96, 128, 192, 256)
@@ -56,7 +57,8 @@ class PrefillInstance:
     def name(self) -> str:
         """For messages and test ids."""
         flags = ("-qregs" if self.query_in_regs else "") + ("-bias" if self.bias else "")
-        return f"prefill-sm{self.arch}-d{self.d}x{self.d_v}-k{self.keys}-w{self.warps}x{self.m_tiles}-p{self.pieces}{flags}"
+        tile = f"d{self.d}x{self.d_v}-k{self.keys}-w{self.warps}x{self.m_tiles}-p{self.pieces}"
+        return f"prefill-sm{self.arch}-{tile}{flags}"
 
     def source(self) -> str:
         """The translation unit that instantiates this kernel."""
@@ -183,21 +185,26 @@ _PREFILL = {
 }
 # where softcap or ALiBi need the registers that the wider tile takes
 _PREFILL_BIAS = {(70, 64): (64, 32, 4, 1, False, 2)}
+# half the rows a block, where the larger blocks would leave multiprocessors idle
+_PREFILL_SMALL = {(70, 128): (128, 32, 4, 1, False, 2)}
 
 
-def prefill_instance(arch: int, d: int, *, bias: bool) -> PrefillInstance:
-    """The instance for head dimension d on sm_<arch>."""
+@functools.cache
+def prefill_instance(arch: int, d: int, *, bias: bool, small: bool = False) -> PrefillInstance:
+    """The instance for head dimension d on sm_<arch>; small: the problem has fewer large blocks than the card wants."""
     padded = padded_head_dim(d)
-    table = _PREFILL | _PREFILL_BIAS if bias else _PREFILL
+    table = _PREFILL | (_PREFILL_BIAS if bias else {}) | (_PREFILL_SMALL if small else {})
     d_v, keys, warps, pieces, query_in_regs, m_tiles = table[arch, padded]
     return PrefillInstance(arch, padded, d_v, keys, warps, pieces, query_in_regs, bias, m_tiles)
 
 
 def all_prefill_instances(arch: int) -> list[PrefillInstance]:
     """Every instance that prefill_instance can return for sm_<arch>."""
-    return [prefill_instance(arch, d, bias=bias) for d in HEAD_DIMS for bias in (False, True)]
+    flags = itertools.product(HEAD_DIMS, (False, True), (False, True))
+    return list(dict.fromkeys(prefill_instance(arch, d, bias=bias, small=small) for d, bias, small in flags))
 
 
+@functools.cache
 def decode_instance(arch: int, d: int, rows: int, *, bias: bool) -> DecodeInstance:
     """The decode instance for head dimension d and this many packed rows.
 

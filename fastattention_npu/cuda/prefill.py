@@ -141,6 +141,17 @@ def _params(
     return params
 
 
+def _instance(q: torch.Tensor, arguments: ForwardArguments, arch: int, d: int, bias: bool) -> instances.PrefillInstance:
+    """The instance for the head dimension, or its half-size form if its blocks would not fill the card."""
+    large = instances.prefill_instance(arch, d, bias=bias)
+    batch, rows = q.shape[:2] if q.dim() == 4 else (1, q.shape[0])
+    blocks = -(-rows // large.rows) * batch * q.shape[-2]
+    if arguments.window()[1] >= 0:
+        blocks //= 2  # a causal block does half the work on average
+    small = blocks < launch.multiprocessors(q.device.index)
+    return instances.prefill_instance(arch, d, bias=bias, small=small)
+
+
 def run(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -164,7 +175,7 @@ def run(
     bias = arguments.softcap > 0 or arguments.alibi_slopes is not None or scale <= 0
     if arguments.alibi_slopes is not None:
         arguments = dataclasses.replace(arguments, alibi_slopes=arguments.alibi_slopes.float().contiguous())
-    chosen = instance or instances.prefill_instance(arch, padded, bias=bias)
+    chosen = instance or _instance(q, arguments, arch, padded, bias)
     q, k, v = aligned(q, padded), aligned(k, padded), aligned(v, padded)
     out = torch.empty_like(q)  # keeps a (b, h, s, d) order of memory
     rows_shape = (q.shape[0], q.shape[2], q.shape[1]) if q.dim() == 4 else (q.shape[1], q.shape[0])

@@ -1,6 +1,7 @@
 """One small call of every kernel kind: `compute-sanitizer --tool memcheck|racecheck python tests/cuda/sanitize.py`.
 
 Stage: checking. No pytest, no reference: the sanitizer is the judge. Shapes are ragged in every dimension.
+With --canary it writes out of bounds instead, through the same loader: the sanitizer must complain.
 """
 
 from __future__ import annotations
@@ -13,10 +14,27 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import fastattention_npu.cuda as fa
+from fastattention_npu.cuda import cache, driver, params
+
+CANARY = """
+extern "C" __global__ void fa_kernel(float* p) { p[threadIdx.x + (1ll << 40)] = 1.0f; }
+"""
+
+
+def canary() -> None:
+    """A store far outside any allocation."""
+    target = torch.zeros(32, device="cuda")
+    kernel = driver.Kernel(cache.get(CANARY, {}, 75, cubin=False), "canary", 0)
+    arguments = params.PrefillParams(q=target.data_ptr())
+    kernel.launch((1, 1, 1), (32, 1, 1), arguments, torch.cuda.current_stream().cuda_stream)
+    torch.cuda.synchronize()
 
 
 def main() -> None:
     """All kinds for the architectures named on the command line."""
+    if sys.argv[1:] == ["--canary"]:
+        canary()
+        return
     for backend in sys.argv[1:] or ["sm75", "sm70"]:
         for d in (40, 64, 128, 200):
             q = torch.randn(2, 150, 4, d, device="cuda").half()

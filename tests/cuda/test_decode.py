@@ -116,4 +116,4 @@ def _run(
 
 @pytest.mark.parametrize(("tiles", "s_kv", "splits"), [(32, 32768, 8), (1000, 32768, 1), (1, 256, 1), (1, 100000, 128)])
 def test_splits_fill_the_card_once(tiles: int, s_kv: int, splits: int) -> None:
-    assert decoding.choose_splits(tiles, 4, s_kv, multiprocessors=132) == splits
+    assert decoding.choose_splits(tiles, 264, s_kv) == splits
