@@ -17,12 +17,11 @@ MAX_DECODE_ROWS = 16  # longer queries run the prefill kernel, over gathered pag
 
 
 def from_rows(x: torch.Tensor, layout: str) -> torch.Tensor:
-    """The inverse of prefill.to_rows."""
-    if layout == "BNSD":
-        return x.transpose(1, 2)
-    if layout == "BSH":
-        return x.flatten(-2)
-    return x
+    """The inverse of prefill.to_rows, contiguous in its layout."""
+    name = prefill.LAYOUTS[layout.lower()]
+    if name == "bnsd":
+        return x.transpose(1, 2).contiguous()
+    return x.contiguous().flatten(-2) if name == "bsh" else x.contiguous()
 
 
 def _choose(
@@ -59,14 +58,14 @@ def forward(
     max_seqlen_q: int | None = None,
     max_seqlen_k: int | None = None,
     seqused_k: torch.Tensor | None = None,
-    layout: str = "BSND",
-    heads: tuple[int, int] | None = None,
+    layout: str = "bshd",
+    head_dim: int | None = None,
     backend: str | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """out = softmax(q k^T * softmax_scale + bias) v, lse = log of the softmax's denominator.
 
-    Arguments: q (b, s_q, h_q, d), k and v (b, s_kv, h_kv, d) float16 in `layout` ('BSND', 'BNSD', 'BSH' with
-    heads=(h_q, h_kv), or 'TND' (total, h, d) with cu_seqlens); window_size (left, right), -1 unlimited; causal and
+    Arguments: q (b, s_q, h_q, d), k and v (b, s_kv, h_kv, d) float16 in `layout` ('bshd', 'bnsd', 'bsh' with
+    head_dim, or 'tnd' (total, h, d) with cu_seqlens); window_size (left, right), -1 unlimited; causal and
     windows align bottom-right; alibi_slopes (h_q,) or (b, h_q); cu_seqlens (b + 1,) and seqused_k (b,) int32 on the
     GPU; backend 'auto', 'sm70', 'sm75' or 'torch'.
     Returns: out in q's layout, lse (b, h_q, s_q) or (h_q, total_q) float32; a row with nothing visible has 0 and -inf.
@@ -74,22 +73,28 @@ def forward(
     Limits: d 1..256; forward only.
     Source: FlashAttention-2 (arXiv 2307.08691); FastAttention (arXiv 2410.16663) for Volta.
     """
-    h_q, h_kv = heads or (None, None)
-    q, k, v = to_rows(q, layout, h_q), to_rows(k, layout, h_kv), to_rows(v, layout, h_kv)
+    q, k, v = (to_rows(x, layout, head_dim) for x in (q, k, v))
     arguments = ForwardArguments(
         softmax_scale, causal, window_size, softcap, alibi_slopes, cu_seqlens_q, cu_seqlens_k, max_seqlen_q,
         max_seqlen_k, seqused_k,
     )  # fmt: skip
-    out, lse = _forward_rows(q, k, v, arguments, backend)
+    heads_first = prefill.LAYOUTS[layout.lower()] == "bnsd"
+    out, lse = _forward_rows(q, k, v, arguments, backend, heads_first=heads_first)
     return from_rows(out, layout), lse
 
 
 def _forward_rows(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, arguments: ForwardArguments, backend: str | None
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    arguments: ForwardArguments,
+    backend: str | None,
+    *,
+    heads_first: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     choice = _choose(q, arguments, backend)
     if choice.arch:
-        return prefill.run(q, k, v, arguments, choice.arch)
+        return prefill.run(q, k, v, arguments, choice.arch, heads_first=heads_first)
     return torch_flash.run(q, k, v, arguments)
 
 

@@ -39,17 +39,21 @@ class ForwardArguments:
         return (max(left, -1), max(right, -1))
 
 
-def to_rows(x: torch.Tensor, layout: str, heads: int | None = None) -> torch.Tensor:
+LAYOUTS = {"bshd": "bshd", "bsnd": "bshd", "bnsd": "bnsd", "bhsd": "bnsd", "bsh": "bsh", "tnd": "tnd"}
+
+
+def to_rows(x: torch.Tensor, layout: str, head_dim: int | None = None) -> torch.Tensor:
     """A (b, s, h, d) or (total, h, d) view of a tensor in a named layout; no copy."""
-    if layout in ("BSND", "BSHD", "TND"):
-        return x
-    if layout == "BNSD":
+    name = LAYOUTS.get(layout.lower())
+    if name is None:
+        raise ValueError(f"layout {layout!r} is not one of {', '.join(LAYOUTS)}")
+    if name == "bnsd":
         return x.transpose(1, 2)
-    if layout == "BSH":
-        if heads is None:
-            raise ValueError("layout 'BSH' needs the number of heads")
-        return x.unflatten(-1, (heads, x.shape[-1] // heads))
-    raise ValueError(f"layout {layout!r} is not one of 'BSND', 'BNSD', 'BSH', 'TND'")
+    if name == "bsh":
+        if head_dim is None:
+            raise ValueError("layout 'bsh' does not tell the head dimension; pass head_dim")
+        return x.unflatten(-1, (-1, head_dim))
+    return x
 
 
 def aligned(x: torch.Tensor, d: int) -> torch.Tensor:
@@ -159,11 +163,13 @@ def run(
     arguments: ForwardArguments,
     arch: int,
     instance: instances.PrefillInstance | None = None,
+    *,
+    heads_first: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """softmax(q k^T * scale + bias) v with the kernels of sm_<arch>: (out, lse).
 
     q (b, s_q, h_q, d) or (total_q, h_q, d), k and v with h_kv heads; out as q; lse fp32, (b, h_q, s_q) or
-    (h_q, total_q).
+    (h_q, total_q). heads_first: out lies in memory as (b, h_q, s_q, d).
     Raises ValueError with every reason at once if the kernels cannot take the call.
     Source: FlashAttention-2 (arXiv 2307.08691), algorithm 1.
     """
@@ -177,7 +183,8 @@ def run(
         arguments = dataclasses.replace(arguments, alibi_slopes=arguments.alibi_slopes.float().contiguous())
     chosen = instance or _instance(q, arguments, arch, padded, bias)
     q, k, v = aligned(q, padded), aligned(k, padded), aligned(v, padded)
-    out = torch.empty_like(q)  # keeps a (b, h, s, d) order of memory
+    out = torch.empty_like(q.transpose(1, 2) if heads_first else q, memory_format=torch.contiguous_format)
+    out = out.transpose(1, 2) if heads_first else out
     rows_shape = (q.shape[0], q.shape[2], q.shape[1]) if q.dim() == 4 else (q.shape[1], q.shape[0])
     lse = torch.empty(rows_shape, dtype=torch.float32, device=q.device)
     if out.numel() == 0:

@@ -27,7 +27,7 @@ FEATURES = [
     Case(s_q=140, s_kv=140, scale=0.3),
     Case(s_q=140, s_kv=140, scale=-0.2, causal=True),
     Case(s_q=140, s_kv=140, scale=0.0, causal=True),
-    Case(s_q=140, s_kv=300, layout="BNSD", d=128),
+    Case(s_q=140, s_kv=300, layout="bnsd", d=128),
     Case(b=6, lengths=VARLEN),
     Case(b=6, lengths=VARLEN, causal=True, d=128, h_kv=2),
     Case(b=6, lengths=VARLEN, window=(30, 4), alibi=True),

@@ -26,7 +26,7 @@ def _inputs(case: Case, device: torch.device) -> tuple[torch.Tensor, torch.Tenso
         total_q, total_k = (sum(pair[i] for pair in case.lengths) for i in (0, 1))
         return draw(total_q, case.h_q, ()), draw(total_k, case.h_kv, ()), draw(total_k, case.h_kv, ())
     q, k, v = (draw(s, h, (case.b,)) for s, h in ((case.s_q, case.h_q), (case.s_kv, case.h_kv), (case.s_kv, case.h_kv)))
-    if case.layout == "BNSD":
+    if case.layout == "bnsd":
         q, k, v = (x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v))
     return q, k, v
 

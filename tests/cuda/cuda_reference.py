@@ -29,7 +29,7 @@ class Case:
     softcap: float = 0.0
     alibi: bool = False
     scale: float | None = None
-    layout: str = "BSND"
+    layout: str = "bshd"
     lengths: tuple[tuple[int, int], ...] = ()
     used: tuple[int, ...] = ()
 
@@ -43,7 +43,7 @@ class Case:
         parts += [f"scale{self.scale}"] if self.scale is not None else []
         parts += [f"varlen{len(self.lengths)}"] if self.lengths else []
         parts += ["used"] if self.used else []
-        parts += [self.layout] if self.layout != "BSND" else []
+        parts += [self.layout] if self.layout != "bshd" else []
         return "-".join(parts)
 
 

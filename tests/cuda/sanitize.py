@@ -45,7 +45,7 @@ def main() -> None:
         cu_q = torch.tensor([0, 1, 1, 201], dtype=torch.int32, device="cuda")
         cu_k = torch.tensor([0, 130, 140, 231], dtype=torch.int32, device="cuda")
         fa.forward(q, k, k, cu_seqlens_q=cu_q, cu_seqlens_k=cu_k, max_seqlen_q=200, max_seqlen_k=130, causal=True,
-                   layout="TND", backend=backend)  # fmt: skip
+                   layout="tnd", backend=backend)  # fmt: skip
         pages = torch.randn(24, 32, 2, 128, device="cuda").half()
         table = torch.randperm(24, device="cuda").int().view(2, 12)
         used = torch.tensor([333, 5], dtype=torch.int32, device="cuda")

@@ -65,7 +65,7 @@ def test_describe_names_card_compiler_and_cache() -> None:
 
 
 @pytest.mark.parametrize("backend", ["torch", "sm75", "sm70"])
-@pytest.mark.parametrize("layout", ["BSND", "BNSD", "BSH"])
+@pytest.mark.parametrize("layout", ["bshd", "bnsd", "bsh"])
 @pytest.mark.parametrize(
     "case",
     [
@@ -80,12 +80,12 @@ def test_entry_point(case: Case, layout: str, backend: str, device: torch.device
         pytest.skip("PyTorch's flash attention starts at sm_80")
     q = torch.randn(case.b, case.s_q, case.h_q, case.d, device=device).half()
     k, v = (torch.randn(case.b, case.s_kv, case.h_kv, case.d, device=device).half() for _ in range(2))
-    change = {"BSND": lambda x: x, "BNSD": lambda x: x.transpose(1, 2).contiguous(), "BSH": lambda x: x.flatten(2)}
+    change = {"bshd": lambda x: x, "bnsd": lambda x: x.transpose(1, 2).contiguous(), "bsh": lambda x: x.flatten(2)}
     out, lse = fa.forward(
         *(change[layout](x) for x in (q, k, v)), causal=case.causal, window_size=case.window, layout=layout,
-        heads=(case.h_q, case.h_kv), backend=backend,
+        head_dim=case.d, backend=backend,
     )  # fmt: skip
-    back = {"BSND": lambda x: x, "BNSD": lambda x: x.transpose(1, 2), "BSH": lambda x: x.unflatten(2, (case.h_q, -1))}
+    back = {"bshd": lambda x: x, "bnsd": lambda x: x.transpose(1, 2), "bsh": lambda x: x.unflatten(2, (case.h_q, -1))}
     for i in range(case.b):
         exact, exact_lse = attention(q[i], k[i], v[i], case, torch.float64)
         same, same_lse = attention(q[i], k[i], v[i], case, torch.float16)
@@ -101,7 +101,7 @@ def test_varlen_entry_point_agrees_between_backends(device: torch.device) -> Non
     cu = torch.tensor([0, 100, 100, 300], dtype=torch.int32, device=device)
     results = [
         fa.forward(q, k, v, causal=True, cu_seqlens_q=cu, cu_seqlens_k=cu, max_seqlen_q=200, max_seqlen_k=200,
-                   layout="TND", backend=backend)
+                   layout="tnd", backend=backend)
         for backend in ("torch", "sm75")
     ]  # fmt: skip
     for ours, theirs in zip(*results, strict=True):
