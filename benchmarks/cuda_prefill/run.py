@@ -50,11 +50,14 @@ class Timed:
         self.kernel.launch(self.grid, self.block, self.params, torch.cuda.current_stream().cuda_stream)
 
 
-def variants(arch: int, d: int, names: list[str]) -> list[instances.PrefillInstance]:
-    """The shipped instance, or those that --variant name: see VARIANT."""
-    shipped = instances.prefill_instance(arch, d, bias=False)
+def variants(
+    arch: int, d: int, names: list[str], shipped: instances.PrefillInstance | None = None
+) -> list[instances.PrefillInstance]:
+    """The instances that the package would take, or those that --variant name: see VARIANT."""
+    both = [instances.prefill_instance(arch, d, bias=False, small=small) for small in (False, True)]
     if not names:
-        return [shipped]
+        return [shipped] if shipped else both
+    shipped = both[0]
     out = []
     for name in names:
         values = dict(zip(VARIANT, (int(x) for x in name.split(",")), strict=False))
@@ -163,7 +166,8 @@ def measure(options: argparse.Namespace, d: int, causal: bool, s: int) -> list[d
         if issue is None:
             check(tensors, out, causal)
         line(form, f"cutlass-sm{arch}", base, None)
-        for instance in variants(arch, d, options.variant):
+        shipped = prefill.choose_instance(tensors[0], prefill.ForwardArguments(causal=causal), arch, d, bias=False)
+        for instance in variants(arch, d, options.variant, shipped):
             if instance.shared_bytes > instances.SHARED_LIMIT_BYTES[arch] or instance.d % (16 * instance.pieces):
                 continue
             try:

@@ -16,7 +16,8 @@ from .prefill import LOG2_E, ForwardArguments, aligned, pointer, reasons_against
 
 MIN_KEYS_PER_SPLIT = 256  # four chunks a warp: below that, combining costs more than the split saves (assumed)
 MAX_SPLITS = 128
-RESIDENT_WARPS = {32: 16, 64: 12, 96: 8, 128: 8, 192: 8, 256: 8}  # a multiprocessor, by the registers of d's instances
+RESIDENT_WARPS = {32: 16, 64: 12}  # a multiprocessor, by the registers of the 16-row instances
+RESIDENT_WARPS_OTHERWISE = 8
 
 
 @dataclasses.dataclass
@@ -83,7 +84,8 @@ def run(
     params = _params((q, k, v, out, lse), arguments, cache, scale, slopes)
     params.row_tiles = -(-packed // instance.rows)
     tiles = params.b * params.h_kv * params.row_tiles
-    resident = RESIDENT_WARPS[instance.d] // instance.warps * launch.multiprocessors(q.device.index)
+    warps = RESIDENT_WARPS.get(instance.d if instance.m_tiles == 1 else 0, RESIDENT_WARPS_OTHERWISE)
+    resident = warps // instance.warps * launch.multiprocessors(q.device.index)
     params.num_splits = cache.num_splits or choose_splits(tiles, resident, params.s_kv)
     _launch(params, instance, tiles, q.device, lse)
     return out[..., :d], lse

@@ -186,7 +186,7 @@ _PREFILL = {
 # where softcap or ALiBi need the registers that the wider tile takes
 _PREFILL_BIAS = {(70, 64): (64, 32, 4, 1, False, 2)}
 # half the rows a block, where the larger blocks would leave multiprocessors idle
-_PREFILL_SMALL = {(70, 128): (128, 32, 4, 1, False, 2)}
+_PREFILL_SMALL = {(70, 128): (128, 64, 8, 1, False, 1)}
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import torch
 from . import instances, launch
 from .params import PrefillParams, Strides
 
+SMALL_SHARE = 0.75  # of the multiprocessors: fewer blocks than that, and half-size ones are faster (run.py, 1K and 4K)
 LOG2_E = math.log2(math.e)
 
 
@@ -152,7 +153,7 @@ def _instance(q: torch.Tensor, arguments: ForwardArguments, arch: int, d: int, b
     blocks = -(-rows // large.rows) * batch * q.shape[-2]
     if arguments.window()[1] >= 0:
         blocks //= 2  # a causal block does half the work on average
-    small = blocks < launch.multiprocessors(q.device.index)
+    small = blocks < SMALL_SHARE * launch.multiprocessors(q.device.index)
     return instances.prefill_instance(arch, d, bias=bias, small=small)
 
 
