@@ -146,7 +146,9 @@ def _params(
     return params
 
 
-def _instance(q: torch.Tensor, arguments: ForwardArguments, arch: int, d: int, bias: bool) -> instances.PrefillInstance:
+def choose_instance(
+    q: torch.Tensor, arguments: ForwardArguments, arch: int, d: int, *, bias: bool
+) -> instances.PrefillInstance:
     """The instance for the head dimension, or its half-size form if its blocks would not fill the card."""
     large = instances.prefill_instance(arch, d, bias=bias)
     batch, rows = q.shape[:2] if q.dim() == 4 else (1, q.shape[0])
@@ -182,7 +184,7 @@ def run(
     bias = arguments.softcap > 0 or arguments.alibi_slopes is not None or scale <= 0
     if arguments.alibi_slopes is not None:
         arguments = dataclasses.replace(arguments, alibi_slopes=arguments.alibi_slopes.float().contiguous())
-    chosen = instance or _instance(q, arguments, arch, padded, bias)
+    chosen = instance or choose_instance(q, arguments, arch, padded, bias=bias)
     q, k, v = aligned(q, padded), aligned(k, padded), aligned(v, padded)
     out = torch.empty_like(q.transpose(1, 2) if heads_first else q, memory_format=torch.contiguous_format)
     out = out.transpose(1, 2) if heads_first else out
