@@ -1,6 +1,6 @@
 """The argument blocks that the kernels take by value, mirrored from kernels/params.cuh and kernels/decode_params.cuh.
 
-Stage: launching. Field order and widths must match the C++ structs; tests/cuda/test_params.py compares their sizes and
+Stage: launching. Field order and widths must match the C++ structs; tests/cuda/test_cuda_params.py compares their sizes and
 offsets through the compiler.
 """
 

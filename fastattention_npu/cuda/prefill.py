@@ -194,6 +194,8 @@ def run(
         return out[..., :d], lse
     params = _params((q, k, v, out, lse), arguments, scale, chosen.rows)
     grid = params.row_blocks * params.b * params.h_q * chosen.v_splits
+    if grid == 0:
+        return out[..., :d], lse
     with torch.cuda.device(q.device):
         kernel = launch.kernel(chosen, q.device.index)
         kernel.launch((grid, 1, 1), (chosen.threads, 1, 1), params, torch.cuda.current_stream().cuda_stream)

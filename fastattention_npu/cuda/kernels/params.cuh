@@ -1,6 +1,6 @@
 // What the host passes by value to the prefill kernel, and how a block finds its sequence in it.
 // Stage: argument passing. The field order is mirrored by PrefillParams in fastattention_npu/cuda/params.py;
-// tests/cuda/test_params.py holds the two together.
+// tests/cuda/test_cuda_params.py holds the two together.
 #pragma once
 #include "common.cuh"
 
