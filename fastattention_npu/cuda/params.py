@@ -1,7 +1,7 @@
 """The argument blocks that the kernels take by value, mirrored from kernels/params.cuh and kernels/decode_params.cuh.
 
-Stage: launching. Field order and widths must match the C++ structs; tests/cuda/test_cuda_params.py compares their sizes and
-offsets through the compiler.
+Stage: launching. Field order and widths must match the C++ structs; tests/cuda/test_cuda_params.py compares their
+sizes and offsets through the compiler.
 """
 
 from __future__ import annotations

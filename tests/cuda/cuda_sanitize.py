@@ -1,4 +1,4 @@
-"""One small call of every kernel kind: `compute-sanitizer --tool memcheck|racecheck python tests/cuda/cuda_sanitize.py`.
+"""One small call of every kernel kind, for `compute-sanitizer --tool racecheck python tests/cuda/cuda_sanitize.py`.
 
 Stage: checking. No pytest, no reference: the sanitizer is the judge. Shapes are ragged in every dimension.
 With --canary it writes out of bounds instead, through the same loader: the sanitizer must complain.

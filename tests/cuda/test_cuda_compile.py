@@ -75,9 +75,3 @@ def test_stack_reader_notices_spills(arch: int) -> None:
     assert binary.stack_bytes > 0
     assert binary.counts["STL"] > 0
     assert binary.counts["LDL"] > 0
-
-
-@pytest.mark.parametrize(("arch", "instance"), ALL, ids=[instance.name for _, instance in ALL])
-def test_shared_memory_matches_the_kernel(arch: int, instance: instances.Instance) -> None:
-    """The host's count of shared bytes stays within the block limit for every instance, compiled or not."""
-    assert instance.shared_bytes <= instances.SHARED_LIMIT_BYTES[arch]
