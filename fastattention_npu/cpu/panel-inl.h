@@ -8,6 +8,9 @@ constexpr int TILE = MANY_REGISTERS ? 12 : 6;  // keys (or channels) to a regist
 constexpr int64_t BLOCK_KEYS = 128;
 
 // K tile pitches are compile-time numbers so that a register tile's rows are displacements of one address.
+// V lies in strips of TILE channels, so that a register tile reads one address after the other.
+constexpr int64_t STRIP_FLOATS = BLOCK_KEYS * TILE + LANES;  // the last row's store may run on by up to a vector
+
 constexpr int64_t NARROW_PITCH = 144, WIDE_PITCH = 272;  // floats; not multiples of 64 B * 64, against set conflicts
 
 struct PanelScratch {
@@ -15,10 +18,10 @@ struct PanelScratch {
     float* oT;    // (panels, dV4, PANEL)
     float* rows;  // (panels, 6, PANEL): first key, last key, diagonal, slope, max, sum
     float* k;     // (BLOCK_KEYS, kPitch)
-    float* v;     // (BLOCK_KEYS, vPitch)
+    float* v;     // (strips, STRIP_FLOATS)
     float* s;     // (BLOCK_KEYS, PANEL)
     float* bias;  // (BLOCK_KEYS, PANEL)
-    int64_t dQk4, dV4, kPitch, vPitch, panels, floats;
+    int64_t dQk4, dV4, kPitch, linePitch, strips, panels, floats;
 };
 
 PanelScratch LayOutPanels(const Context& c, float* base)
@@ -27,7 +30,8 @@ PanelScratch LayOutPanels(const Context& c, float* base)
     x.dQk4 = RoundUp(c.p.dQk, 4);
     x.dV4 = RoundUp(c.p.dV, 4);
     x.kPitch = c.p.dQk <= 128 ? NARROW_PITCH : WIDE_PITCH;
-    x.vPitch = RoundUp(c.p.dV, 16) + 16;
+    x.linePitch = RoundUp(c.p.dV, 16) + 16;
+    x.strips = RoundUp(c.p.dV, TILE) / TILE;
     x.panels = RoundUp(c.rowsPerTask, PANEL) / PANEL;
     int64_t at = 0;
     const auto take = [&](int64_t floats) {
@@ -39,7 +43,7 @@ PanelScratch LayOutPanels(const Context& c, float* base)
     x.oT = take(x.panels * x.dV4 * PANEL);
     x.rows = take(x.panels * 6 * PANEL);
     x.k = take(BLOCK_KEYS * x.kPitch);  // also lends PANEL rows to the transpositions
-    x.v = take(BLOCK_KEYS * x.vPitch);
+    x.v = take(x.strips * STRIP_FLOATS);
     x.s = take(BLOCK_KEYS * PANEL);
     x.bias = c.p.mask != 0 ? take(BLOCK_KEYS * PANEL) : nullptr;
     x.floats = at;
@@ -73,10 +77,9 @@ FASTATTN_INLINE void ScoreTile(const float* k, const float* qT, int64_t d, float
     }
 }
 
-// oT[r][lane] = oT[r][lane] * alpha[lane] + sum over keys of v[key][r] * p[key][lane] for R channels.
+// oT[r][lane] = oT[r][lane] * alpha[lane] + sum over keys of v[key][r] * p[key][lane] for the first R channels of a strip.
 template <int R>
-FASTATTN_INLINE void ValueTile(const float* v, int64_t pitch, const float* p, int64_t keys, Vec alpha0, Vec alpha1,
-                               float* oT)
+FASTATTN_INLINE void ValueTile(const float* v, const float* p, int64_t keys, Vec alpha0, Vec alpha1, float* oT)
 {
     Vec acc[R][2];
 #pragma GCC unroll 16
@@ -89,7 +92,7 @@ FASTATTN_INLINE void ValueTile(const float* v, int64_t pitch, const float* p, in
         const Vec p1 = Load(p + key * PANEL + LANES);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
-            const Vec scalar = Set(v[key * pitch + r]);
+            const Vec scalar = Set(v[key * TILE + r]);
             acc[r][0] = VMulAdd(scalar, p0, acc[r][0]);
             acc[r][1] = VMulAdd(scalar, p1, acc[r][1]);
         }
@@ -101,7 +104,7 @@ FASTATTN_INLINE void ValueTile(const float* v, int64_t pitch, const float* p, in
     }
 }
 
-// n is a multiple of 4 in both loops below.
+// n, like channels below, is a multiple of 4.
 template <int64_t PITCH>
 void Scores(const float* k, const float* qT, int64_t d, int64_t n, float* s)
 {
@@ -122,25 +125,22 @@ void Scores(const float* k, const float* qT, int64_t d, int64_t n, float* s)
     }
 }
 
-void Values(const float* v, int64_t pitch, const float* p, int64_t keys, const float* alpha, int64_t channels,
-            float* oT)
+void Values(const float* v, const float* p, int64_t keys, const float* alpha, int64_t channels, float* oT)
 {
     const Vec alpha0 = Load(alpha);
     const Vec alpha1 = Load(alpha + LANES);
-    int64_t r = 0;
-    for (; r + TILE <= channels; r += TILE) {
-        ValueTile<TILE>(v + r, pitch, p, keys, alpha0, alpha1, oT + r * PANEL);
+    for (; channels >= TILE; channels -= TILE, v += STRIP_FLOATS, oT += TILE * PANEL) {
+        ValueTile<TILE>(v, p, keys, alpha0, alpha1, oT);
     }
     if constexpr (TILE > 8) {
-        for (; r + 8 <= channels; r += 8) {
-            ValueTile<8>(v + r, pitch, p, keys, alpha0, alpha1, oT + r * PANEL);
+        if (channels >= 8) {
+            return ValueTile<8>(v, p, keys, alpha0, alpha1, oT);
         }
     }
-    for (; r + 4 <= channels; r += 4) {
-        ValueTile<4>(v + r, pitch, p, keys, alpha0, alpha1, oT + r * PANEL);
-    }
-    for (; r < channels; r += 2) {
-        ValueTile<2>(v + r, pitch, p, keys, alpha0, alpha1, oT + r * PANEL);
+    if (channels >= 4) {
+        ValueTile<4>(v, p, keys, alpha0, alpha1, oT);
+    } else if (channels >= 2) {
+        ValueTile<2>(v, p, keys, alpha0, alpha1, oT);
     }
 }
 

@@ -34,6 +34,27 @@ void PackQueries(const Context& c, const Task& t, const PanelScratch& x)
     }
 }
 
+// One token's V into row j of its strips. Stores run on into row j + 1, which comes later.
+template <class T>
+FASTATTN_INLINE void StripRow(const T* from, int64_t stride, int64_t dV, int64_t j, float* strips)
+{
+    int64_t at = 0;
+    float* to = strips + j * TILE;
+    constexpr int64_t reach = RoundUp(TILE, LANES);
+    if (stride == 1) {
+        for (; at + reach <= dV; at += TILE, to += STRIP_FLOATS) {
+            for (int64_t i = 0; i < TILE; i += LANES) {
+                Store(LoadAs(from + at + i), to + i);
+            }
+        }
+    }
+    for (; at < dV; at += TILE, to += STRIP_FLOATS) {
+        for (int64_t i = 0; i < TILE; ++i) {
+            to[i] = at + i < dV ? ToFloat(from[(at + i) * stride]) : 0.0f;
+        }
+    }
+}
+
 // Fetches keys [key, key + n) into the float32 tiles; rows up to the next multiple of 4 are zero.
 template <class T>
 void LoadKeyBlock(const Context& c, const Task& t, int64_t key, int64_t n, const PanelScratch& x)
@@ -42,12 +63,13 @@ void LoadKeyBlock(const Context& c, const Task& t, int64_t key, int64_t n, const
     for (int64_t j = 0; j < n; ++j) {
         ConvertRow(c.KeyRow<T>(s, t.sequence, t.kvHead, key + j), c.p.kStrides.d, c.p.dQk, 1.0f, x.k + j * x.kPitch,
                    c.p.dQk);
-        ConvertRow(c.ValueRow<T>(s, t.sequence, t.kvHead, key + j), c.p.vStrides.d, c.p.dV, 1.0f, x.v + j * x.vPitch,
-                   x.dV4);
+        StripRow(c.ValueRow<T>(s, t.sequence, t.kvHead, key + j), c.p.vStrides.d, c.p.dV, j, x.v);
     }
     for (int64_t j = n; j < RoundUp(n, 4); ++j) {
         std::fill(x.k + j * x.kPitch, x.k + j * x.kPitch + c.p.dQk, 0.0f);
-        std::fill(x.v + j * x.vPitch, x.v + j * x.vPitch + x.dV4, 0.0f);
+        for (int64_t strip = 0; strip < x.strips; ++strip) {
+            std::fill_n(x.v + strip * STRIP_FLOATS + j * TILE, TILE, 0.0f);
+        }
     }
 }
 
@@ -152,7 +174,7 @@ void PanelBlock(const Context& c, const Task& t, int64_t panel, int64_t key, int
     std::fill(x.s + (end - begin) * PANEL, x.s + padded * PANEL, MINUS_INFINITY);
     alignas(64) float alpha[PANEL];
     Softmax(x.s, padded, fields + ROW_MAX * PANEL, fields + ROW_SUM * PANEL, alpha);
-    Values(x.v + begin * x.vPitch, x.vPitch, x.s, padded, alpha, x.dV4, x.oT + panel * x.dV4 * PANEL);
+    Values(x.v + begin * TILE, x.s, padded, alpha, x.dV4, x.oT + panel * x.dV4 * PANEL);
 }
 
 template <class T>
@@ -167,11 +189,11 @@ void WritePanels(const Context& c, const Task& t, const PanelScratch& x)
             const float* oT = x.oT + panel * x.dV4 * PANEL;
             for (int64_t i = 0; i < x.dV4; i += 4) {
                 for (int j = 0; j < PANEL; j += 4) {
-                    Transpose4(oT + i * PANEL + j, PANEL, lines + j * x.vPitch + i, x.vPitch);
+                    Transpose4(oT + i * PANEL + j, PANEL, lines + j * x.linePitch + i, x.linePitch);
                 }
             }
         }
-        EndRow<T>(c, t, row, lines + lane * x.vPitch, fields[ROW_MAX * PANEL + lane], fields[ROW_SUM * PANEL + lane]);
+        EndRow<T>(c, t, row, lines + lane * x.linePitch, fields[ROW_MAX * PANEL + lane], fields[ROW_SUM * PANEL + lane]);
     }
 }
 
