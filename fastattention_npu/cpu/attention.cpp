@@ -123,7 +123,7 @@ void Attend(const AttentionParams& params)
     }
     int64_t partialRows = 0;
     for (const Combine& job : c.combines) {
-        partialRows += (job.rowEnd - job.rowBegin) * job.splits;
+        partialRows = std::max(partialRows, job.partial + (job.splits - 1) * job.step + job.rowEnd - job.rowBegin);
     }
     const AlignedFloats partials = Allocate(partialRows * (c.p.dV + 2));
     c.partialO = partials.get();

@@ -11,12 +11,16 @@ namespace fastattn::cpu {
 namespace {
 
 constexpr int64_t CHUNK_BYTES = 4 << 20;
+constexpr int64_t PREFETCH_BYTES = 4096;
 
 uint64_t ReadChunk(const char* from, int64_t bytes)
 {
     uint64_t sums[16] = {};
     int64_t i = 0;
     for (; i + 128 <= bytes; i += 128) {
+        // Prefetching ahead helps a plain loop, too; the yardstick must not be beaten for want of it.
+        __builtin_prefetch(from + i + PREFETCH_BYTES, 0, 3);
+        __builtin_prefetch(from + i + PREFETCH_BYTES + 64, 0, 3);
         uint64_t words[16];
         std::memcpy(words, from + i, sizeof(words));
         for (int w = 0; w < 16; ++w) {

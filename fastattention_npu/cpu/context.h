@@ -22,21 +22,23 @@ struct Sequence {
     int64_t keys = 0;
 };
 
-// One unit of work: rows [rowBegin, rowEnd) of a KV head against keys [keyBegin, keyEnd).
+// One unit of work: rows [rowBegin, rowEnd) of a KV head against keys [keyBegin, keyEnd). Decode over a token-major
+// cache takes several heads at once, from kvHead on, because their keys share pages of memory.
 struct Task {
     int32_t sequence = 0;
     int32_t kvHead = 0;
+    int32_t kvHeads = 1;
     int64_t rowBegin = 0, rowEnd = 0;
     int64_t keyBegin = 0, keyEnd = 0;
-    int64_t partial = -1;  // first row of its partial results, -1 when it writes o itself
+    int64_t partial = -1;  // first row of its partial results (heads in turn), -1 when it writes o itself
 };
 
-// Rows whose partial results must be combined: `splits` runs of (rowEnd - rowBegin) rows from `partial`.
+// Rows of one KV head whose partial results must be combined: `splits` runs, `step` apart, from `partial`.
 struct Combine {
     int32_t sequence = 0;
     int32_t kvHead = 0;
     int64_t rowBegin = 0, rowEnd = 0;
-    int64_t partial = 0;
+    int64_t partial = 0, step = 0;
     int32_t splits = 0;
 };
 
@@ -47,6 +49,7 @@ struct Context {
     std::vector<Task> tasks;
     std::vector<Combine> combines;
     bool decode = false;           // rows too few to fill a panel: one pass with vectors along d
+    int64_t headsPerTask = 1;      // decode only
     int64_t rowsPerTask = 0;       // panel kernel only
     float qFactor = 1.0f;          // multiplies q when it is packed
     bool plainScores = true;       // no softcap, ALiBi or mask tensor: only the key range can hide a key
@@ -54,7 +57,7 @@ struct Context {
     float* partialMax = nullptr;   // base-2 logarithm scale
     float* partialSum = nullptr;
 
-    int64_t Head(const Task& t, int64_t row) const { return t.kvHead * group + row % group; }
+    int64_t Head(const Task& t, int64_t row) const { return t.kvHead * group + row % group; }  // of its first KV head
     int64_t Position(int64_t row) const { return row / group; }
 
     // First and last visible key of a position by window and length alone; empty when last < first.

@@ -3,16 +3,17 @@
 // sums once a block of DECODE_KEYS. While a block's K is read its V is prefetched, and the next block's K while V is
 // read, so that strided and paged caches stream as contiguous ones do. Included inside a target's namespace.
 
-constexpr int64_t DECODE_KEYS = 64;
+constexpr int64_t DECODE_KEYS = 32;
 constexpr int64_t DECODE_ROWS = 8;
 constexpr int ROW_GROUP = MANY_REGISTERS ? 4 : 2;       // rows to a score tile of ROW_GROUP x 4 keys
 constexpr int VALUE_VECTORS = MANY_REGISTERS ? 16 : 8;  // accumulators of a value tile
 
+// One KV head's state.
 struct DecodeScratch {
     float* q;  // (rows, qPitch), times Context::qFactor, zero padded
     float* o;  // (rows, oPitch)
-    float* s;  // (rows, DECODE_KEYS)
-    float max[DECODE_ROWS], sum[DECODE_ROWS], alpha[DECODE_ROWS];
+    float* s;  // (rows, DECODE_KEYS), shared by the task's heads
+    float *max, *sum, *alpha;  // (rows)
     int64_t qPitch, oPitch, rows;
 };
 

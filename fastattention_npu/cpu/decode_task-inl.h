@@ -1,20 +1,28 @@
 // The decode kernel's task: rows of one KV head against its part of the keys. Scores, softmax by blocks, values; the
 // products are in decode-inl.h. Included inside a target's namespace by kernels-inl.h.
 
-int64_t DecodeFloats(const Context& c)
+int64_t DecodeHeadFloats(const Context& c)
 {
-    return DECODE_ROWS * (RoundUp(c.p.dQk, 16) + RoundUp(c.p.dV, 16) + DECODE_KEYS);
+    return DECODE_ROWS * (RoundUp(c.p.dQk, 16) + RoundUp(c.p.dV, 16)) + 2 * DECODE_ROWS;
 }
 
-DecodeScratch LayOutDecode(const Context& c, const Task& t, float* base)
+int64_t DecodeFloats(const Context& c)
+{
+    return DECODE_ROWS * (DECODE_KEYS + 2) + c.headsPerTask * DecodeHeadFloats(c);
+}
+
+DecodeScratch DecodeHead(const Context& c, const Task& t, int32_t head, float* base)
 {
     DecodeScratch x{};
     x.rows = t.rowEnd - t.rowBegin;
     x.qPitch = RoundUp(c.p.dQk, 16);
     x.oPitch = RoundUp(c.p.dV, 16);
-    x.q = base;
+    x.s = base;
+    x.alpha = base + DECODE_ROWS * DECODE_KEYS;
+    x.q = x.alpha + 2 * DECODE_ROWS + head * DecodeHeadFloats(c);
     x.o = x.q + DECODE_ROWS * x.qPitch;
-    x.s = x.o + DECODE_ROWS * x.oPitch;
+    x.max = x.o + DECODE_ROWS * x.oPitch;
+    x.sum = x.max + DECODE_ROWS;
     return x;
 }
 
@@ -69,9 +77,8 @@ void RowSoftmax(float* s, float* rowMax, float* rowSum, float* alpha)
 }
 
 template <class T>
-void DecodeTaskOf(const Context& c, const Task& t, float* scratch)
+void StartHead(const Context& c, const Task& t, const DecodeScratch& x)
 {
-    DecodeScratch x = LayOutDecode(c, t, scratch);
     const Sequence& s = c.sequences[t.sequence];
     for (int64_t r = 0; r < x.rows; ++r) {
         const int64_t row = t.rowBegin + r;
@@ -81,21 +88,47 @@ void DecodeTaskOf(const Context& c, const Task& t, float* scratch)
         x.max[r] = MINUS_INFINITY;
         x.sum[r] = 0.0f;
     }
+}
+
+Task OfHead(const Task& t, int32_t head)
+{
+    Task one = t;
+    one.kvHead += head;
+    one.kvHeads = 1;
+    one.partial += t.partial < 0 ? 0 : head * (t.rowEnd - t.rowBegin);
+    return one;
+}
+
+template <class T>
+void DecodeTaskOf(const Context& c, const Task& t, float* scratch)
+{
+    for (int32_t head = 0; head < t.kvHeads; ++head) {
+        StartHead<T>(c, OfHead(t, head), DecodeHead(c, t, head, scratch));
+    }
     RowPointers<T> k[2], v;
     int now = 0;
     PointAt(c, t, false, t.keyBegin, k[now]);
-    for (int64_t key = t.keyBegin; key < t.keyEnd; key += DECODE_KEYS, now ^= 1) {
-        PointAt(c, t, true, key, v);
-        PointAt(c, t, false, key + DECODE_KEYS, k[now ^ 1]);
-        DecodeScores(c, k[now], v, x);
-        for (int64_t r = 0; r < x.rows; ++r) {
-            float* scores = x.s + r * DECODE_KEYS;
-            AdjustRow(c, t, t.rowBegin + r, key, v.count, scores);
-            RowSoftmax(scores, &x.max[r], &x.sum[r], &x.alpha[r]);
+    for (int64_t key = t.keyBegin; key < t.keyEnd; key += DECODE_KEYS) {
+        for (int32_t head = 0; head < t.kvHeads; ++head, now ^= 1) {
+            const Task one = OfHead(t, head);
+            const DecodeScratch x = DecodeHead(c, t, head, scratch);
+            const bool last = head + 1 == t.kvHeads;
+            PointAt(c, one, true, key, v);
+            // What comes next, so that it can be prefetched: the next head's keys, or the first head's next block.
+            PointAt(c, OfHead(t, last ? 0 : head + 1), false, last ? key + DECODE_KEYS : key, k[now ^ 1]);
+            DecodeScores(c, k[now], v, x);
+            for (int64_t r = 0; r < x.rows; ++r) {
+                float* scores = x.s + r * DECODE_KEYS;
+                AdjustRow(c, one, t.rowBegin + r, key, v.count, scores);
+                RowSoftmax(scores, &x.max[r], &x.sum[r], &x.alpha[r]);
+            }
+            DecodeValues(c, v, k[now ^ 1], x);
         }
-        DecodeValues(c, v, k[now ^ 1], x);
     }
-    for (int64_t r = 0; r < x.rows; ++r) {
-        EndRow<T>(c, t, t.rowBegin + r, x.o + r * x.oPitch, x.max[r], x.sum[r]);
+    for (int32_t head = 0; head < t.kvHeads; ++head) {
+        const DecodeScratch x = DecodeHead(c, t, head, scratch);
+        for (int64_t r = 0; r < x.rows; ++r) {
+            EndRow<T>(c, OfHead(t, head), t.rowBegin + r, x.o + r * x.oPitch, x.max[r], x.sum[r]);
+        }
     }
 }

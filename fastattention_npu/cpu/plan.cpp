@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t TASK_ROWS = 256;        // rows that share one conversion of K and V
 constexpr int64_t SPLIT_KEYS = 512;       // least keys to a part: below it the combination costs more than it gains
 constexpr int64_t TASKS_PER_THREAD = 4;   // so that one slow core does not leave the others idle
+constexpr int64_t MOST_HEADS = 64;        // of one decode task; bounds its scratch
 constexpr int64_t KEY_STEP = 128;         // parts begin at multiples of a key block
 
 int64_t Ceil(int64_t x, int64_t step)
@@ -32,7 +33,7 @@ int64_t RowBlocks(const Context& c, int64_t rowsPerTask)
 {
     int64_t blocks = 0;
     for (const Sequence& s : c.sequences) {
-        blocks += Ceil(s.queries * c.group, rowsPerTask) * c.p.kvHeads;
+        blocks += Ceil(s.queries * c.group, rowsPerTask) * Ceil(c.p.kvHeads, c.headsPerTask);
     }
     return blocks;
 }
@@ -57,14 +58,15 @@ void AddTasks(Context& c, Task t, int64_t splits, int64_t* partials)
                                                      : Ceil(Ceil(last - first, parts), KEY_STEP) * KEY_STEP;
     const int64_t used = std::max<int64_t>(1, Ceil(last - first, step));
     const int64_t rows = t.rowEnd - t.rowBegin;
-    if (used > 1) {
-        c.combines.push_back({t.sequence, t.kvHead, t.rowBegin, t.rowEnd, *partials, static_cast<int32_t>(used)});
+    for (int32_t head = 0; used > 1 && head < t.kvHeads; ++head) {
+        c.combines.push_back({t.sequence, t.kvHead + head, t.rowBegin, t.rowEnd, *partials + head * rows,
+                              t.kvHeads * rows, static_cast<int32_t>(used)});
     }
     for (int64_t part = 0; part < used; ++part) {
         t.keyBegin = first + part * step;
         t.keyEnd = std::min(last, t.keyBegin + step);
         t.partial = used > 1 ? *partials : -1;
-        *partials += used > 1 ? rows : 0;
+        *partials += used > 1 ? t.kvHeads * rows : 0;
         c.tasks.push_back(t);
     }
 }
@@ -76,6 +78,9 @@ void PlanTasks(Context& c, const KernelTable& kernels)
     const int64_t mostRows = MostRows(c);
     const bool unitStride = c.p.kStrides.d == 1 && c.p.vStrides.d == 1;
     c.decode = mostRows <= kernels.decodeRows && unitStride;
+    // Heads side by side within a token: one head alone would touch a new page of memory for every key.
+    const bool tokenMajor = c.p.kStrides.h < c.p.kStrides.s && c.p.vStrides.h < c.p.vStrides.s;
+    c.headsPerTask = c.decode && tokenMajor ? std::min(c.p.kvHeads, MOST_HEADS) : 1;
     const int64_t wanted = c.p.threads <= 1 ? 1 : c.p.threads * TASKS_PER_THREAD;
     c.rowsPerTask = c.decode ? kernels.decodeRows : TASK_ROWS;
     while (!c.decode && c.rowsPerTask > kernels.panelRows * 2 && RowBlocks(c, c.rowsPerTask) < wanted) {
@@ -90,10 +95,11 @@ void PlanTasks(Context& c, const KernelTable& kernels)
     for (int64_t block = blocks - 1; block >= 0; --block) {
         for (size_t i = 0; i < c.sequences.size(); ++i) {
             const int64_t rows = c.sequences[i].queries * c.group;
-            for (int64_t head = 0; head < c.p.kvHeads && block * c.rowsPerTask < rows; ++head) {
+            for (int64_t head = 0; head < c.p.kvHeads && block * c.rowsPerTask < rows; head += c.headsPerTask) {
                 Task t;
                 t.sequence = static_cast<int32_t>(i);
                 t.kvHead = static_cast<int32_t>(head);
+                t.kvHeads = static_cast<int32_t>(std::min(c.headsPerTask, c.p.kvHeads - head));
                 t.rowBegin = block * c.rowsPerTask;
                 t.rowEnd = std::min(rows, t.rowBegin + c.rowsPerTask);
                 AddTasks(c, t, splits, &partials);

@@ -94,12 +94,12 @@ void CombineRowsOf(const Context& c, const Combine& job, float* sum)
     for (int64_t r = 0; r < rows; ++r) {
         float best = MINUS_INFINITY;
         for (int part = 0; part < job.splits; ++part) {
-            best = std::max(best, c.partialMax[job.partial + part * rows + r]);
+            best = std::max(best, c.partialMax[job.partial + part * job.step + r]);
         }
         std::fill(sum, sum + c.p.dV, 0.0f);
         float total = 0.0f;
         for (int part = 0; part < job.splits; ++part) {
-            const int64_t slot = job.partial + part * rows + r;
+            const int64_t slot = job.partial + part * job.step + r;
             if (c.partialSum[slot] == 0.0f) {
                 continue;  // saw no key
             }
