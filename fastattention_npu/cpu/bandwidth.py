@@ -23,9 +23,12 @@ def read_bandwidth_gbps(*tensors: torch.Tensor, threads: int | None = None, repe
     """
     sizes = {t.numel() * t.element_size() for t in tensors}
     if len(sizes) != 1 or any(t.device.type != "cpu" or not t.is_contiguous() for t in tensors):
-        raise ValueError("read_bandwidth_gbps: needs contiguous CPU tensors of one size; got " + ", ".join(
-            f"{tuple(t.shape)} {t.dtype} on {t.device}{'' if t.is_contiguous() else ' (strided)'}" for t in tensors
-        ))
+        raise ValueError(
+            "read_bandwidth_gbps: needs contiguous CPU tensors of one size; got "
+            + ", ".join(
+                f"{tuple(t.shape)} {t.dtype} on {t.device}{'' if t.is_contiguous() else ' (strided)'}" for t in tensors
+            )
+        )
     size = sizes.pop()
     best = float("inf")
     for _ in range(repeats):

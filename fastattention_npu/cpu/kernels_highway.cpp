@@ -60,6 +60,10 @@ bool HasHighway()
 
 std::vector<const KernelTable*> HighwayTables()
 {
+#ifdef HWY_COMPILE_ONLY_STATIC
+    // One target fixed at compile time: cross-compiled checks, where no Highway library need be linked.
+    return {HWY_STATIC_DISPATCH(Table)()};
+#else
     std::vector<const KernelTable*> tables;
     for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
         hwy::SetSupportedTargetsForTest(target);
@@ -72,6 +76,7 @@ std::vector<const KernelTable*> HighwayTables()
     hwy::SetSupportedTargetsForTest(0);
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
     return tables;
+#endif
 }
 
 }  // namespace fastattn::cpu

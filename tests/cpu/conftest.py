@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("fastattention_npu._core", reason="the native module is not built")
 
-from fastattention_npu import cpu  # noqa: E402
+from fastattention_npu import cpu
 
 WANTED_TARGETS = ("avx512", "avx2", "neon", "portable")
 

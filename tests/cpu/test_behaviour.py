@@ -7,8 +7,9 @@ import threading
 
 import pytest
 import torch
-from fastattention_npu import _core, cpu
 from reference import Options, attend, check
+
+from fastattention_npu import _core, cpu
 
 
 def some(s_q: int = 100, s_kv: int = 300, h: int = 4, d: int = 64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

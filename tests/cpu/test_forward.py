@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from fastattention_npu import cpu
 from reference import Options, attend, check
+
+from fastattention_npu import cpu
 
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
 
@@ -131,8 +132,9 @@ def test_against_float64(case: Case, target: str) -> None:
     sinks = torch.randn(case.h_q) * 3 if case.sinks else None
     mask = make_mask(case)
     layout = "BNSD" if case.layout == "BNSD" else "BSND"
-    a, b, e = (poisoned(lay_out(x, case.layout)) if case.layout != "d-strided" else lay_out(x, case.layout)
-               for x in (q, k, v))
+    a, b, e = (
+        poisoned(lay_out(x, case.layout)) if case.layout != "d-strided" else lay_out(x, case.layout) for x in (q, k, v)
+    )
     out = torch.full((*a.shape[:-1], v.shape[-1] + 3), float("nan"), dtype=case.dtype)
     got, lse = cpu.forward(
         a, b, e, softmax_scale=case.o.scale, causal=case.o.causal, window_left=case.o.window_left,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fastattention_npu import cpu
 from reference import Options, attend, check
+
+from fastattention_npu import cpu
 
 CAUSAL = Options(causal=True)
 
