@@ -22,11 +22,12 @@ from .measure import measure_machine
 from .plan import GB, CacheShape, Machine, OffloadPlan, plan_offload, predict_step
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1}
+FIXED_RESERVE_BYTES = 512 << 20  # assumed: library workspaces and the allocator's fragments
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def parse_bytes(text: str) -> int:
-    """"16GiB" -> bytes."""
+    """ "16GiB" -> bytes."""
     for unit, factor in UNITS.items():
         if text.endswith(unit):
             return int(float(text[: -len(unit)]) * factor)
@@ -34,7 +35,7 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_tokens(text: str) -> int:
-    """"256K" -> 262144."""
+    """ "256K" -> 262144."""
     return int(text[:-1]) * 1024 if text[-1] in "Kk" else int(text)
 
 
@@ -47,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", type=int, help="layers, if not the model's")
     parser.add_argument("--dtype", default="float16", choices=sorted(DTYPES))
     parser.add_argument("--gpu-memory", help="cap of the accelerator's memory, e.g. 16GiB (torch's allocator limit)")
-    parser.add_argument("--lengths", default="4K,16K,64K,128K,256K", help="tokens in the cache, the decoded ones included")
+    parser.add_argument(
+        "--lengths", default="4K,16K,64K,128K,256K", help="tokens in the cache, the decoded ones included"
+    )
     parser.add_argument("--offload", type=float, default=0.0, help="least share of the cache on the host, 0..1")
     parser.add_argument("--granularity", default="auto", choices=("auto", "layer", "head"))
     parser.add_argument("--batch", type=int, default=1)
@@ -85,7 +88,8 @@ class Bench:
         item, c = self.dtype.itemsize * self.args.batch, self.config
         hidden = tokens * c.hidden * item if self.args.prefill else 0
         wide = max(2 * c.ffn, c.hidden, (c.heads + 2 * c.kv_heads) * c.head_dim)
-        return int(hidden + (8 * min(self.args.chunk, tokens) * wide * item if self.args.prefill else 256 << 20))
+        work = 8 * min(self.args.chunk, tokens) * wide * item if self.args.prefill else 0
+        return int(hidden + work + FIXED_RESERVE_BYTES)
 
     def plan(self, tokens: int) -> OffloadPlan:
         assert self.machine is not None
@@ -115,7 +119,9 @@ class Bench:
                         part.copy_(block[:, :, : part.shape[2]])
             cache.length = tokens
             return torch.zeros(self.args.batch, dtype=torch.long), 0.0
-        prompt = torch.randint(0, self.config.vocab, (self.args.batch, tokens), generator=torch.Generator().manual_seed(1))
+        prompt = torch.randint(
+            0, self.config.vocab, (self.args.batch, tokens), generator=torch.Generator().manual_seed(1)
+        )
         start = time.perf_counter()
         first = self.decoder.prefill(prompt, cache, self.args.chunk).argmax(-1)
         self.accelerator.synchronize()
