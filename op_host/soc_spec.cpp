@@ -55,9 +55,6 @@ const std::vector<SocField>& SocFields()
     return fields;
 }
 
-double PeakTflops(const SocSpec& soc)
-{
-    return soc.aicCores * 2.0 * 16 * 16 * 16 * soc.clockMhz * 1e6 / 1e12;
-}
+double PeakTflops(const SocSpec& soc) { return soc.aicCores * 2.0 * 16 * 16 * 16 * soc.clockMhz * 1e6 / 1e12; }
 
 }  // namespace fastattn

@@ -1,5 +1,5 @@
-// One SoC as the tiler and the simulator see it: the frozen form of configs/soc/*.yaml. The YAML holds value, source and
-// kind of every constant; only the values arrive here. Adding a constant means a member and a row of the table below.
+// One SoC as the tiler and the simulator see it: the frozen form of configs/soc/*.yaml. The YAML holds value, source
+// and kind of every constant; only values arrive here. A new constant is a member here and a row of the table below.
 #pragma once
 #include <cstddef>
 #include <string>

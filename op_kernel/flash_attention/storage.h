@@ -1,19 +1,19 @@
 // Buffer maps of the FlashAttention forward kernel: what lies where in L1, L0A, L0B, L0C, UB and the workspace.
 // One definition for both sides: the kernel takes its addresses from here, op_host refuses a tiling whose map does not
-// fit and names the buffer. Must stay plain C++17 without Ascend C.
+// fit and names the buffer. Must stay plain C++17 without Ascend C, and free of string literals: on the NPU they lie in
+// GM, where no plain pointer reaches.
 #pragma once
 #include "../common/hardware.h"
 #include "tiling.h"
 
 namespace fastattn {
 
-constexpr uint32_t STAGES = 2;            // double buffering at level 2
+constexpr uint32_t STAGES = 2;  // double buffering at level 2
 constexpr uint32_t HALF_BYTES = 2;
 constexpr uint32_t FLOAT_BYTES = 4;
 
 // Start of a buffer and the bytes of one of its slots.
 struct Buffer {
-    const char* name;
     uint32_t offsetBytes;
     uint32_t slotBytes;
     uint32_t slots;
@@ -21,10 +21,10 @@ struct Buffer {
     FASTATTN_HOST_DEVICE constexpr uint32_t EndBytes() const { return offsetBytes + slots * slotBytes; }
 };
 
-FASTATTN_HOST_DEVICE constexpr Buffer PlaceAfter(const char* name, uint32_t startBytes, uint32_t slotBytes,
-                                                 uint32_t slots, uint32_t alignBytes = BLOCK_BYTES)
+FASTATTN_HOST_DEVICE constexpr Buffer PlaceAfter(uint32_t startBytes, uint32_t slotBytes, uint32_t slots,
+                                                 uint32_t alignBytes = BLOCK_BYTES)
 {
-    return Buffer{name, static_cast<uint32_t>(RoundUp(startBytes, alignBytes)),
+    return Buffer{static_cast<uint32_t>(RoundUp(startBytes, alignBytes)),
                   static_cast<uint32_t>(RoundUp(slotBytes, alignBytes)), slots};
 }
 
@@ -50,9 +50,10 @@ struct UbMap {
     Buffer mask;       // stripRows x blockKv bits, the B-mask of a strip
     Buffer reduce;     // stripRows x 64 fp32, tree maxima and sums
     Buffer broadcast;  // stripRows x 8 fp32, a row statistic spread over one 32 B block a row
-    Buffer rowMax;     // rowsPerVectorCore fp32
-    Buffer rowSum;     // rowsPerVectorCore fp32
+    Buffer rowMax;     // ring x rowsPerVectorCore fp32: blocks of several tasks are in flight
+    Buffer rowSum;     // ring x rowsPerVectorCore fp32
     Buffer rowTmp;     // rowsPerVectorCore fp32
+    Buffer lse;        // rowsPerVectorCore fp32 on their way to GM
     Buffer rescale;    // ring x rowsPerVectorCore fp32: exp(old max - new max) of each block in flight
 };
 
@@ -75,10 +76,10 @@ FASTATTN_HOST_DEVICE constexpr L1Map MakeL1Map(const FlashAttentionTiling& t)
 {
     const uint32_t kvTileBytes = t.l1TileKv * t.headDim * HALF_BYTES;
     L1Map map{};
-    map.q = PlaceAfter("l1Q", 0, t.blockQ * t.headDim * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.k = PlaceAfter("l1K", map.q.EndBytes(), kvTileBytes, STAGES, FRACTAL_BYTES);
-    map.v = PlaceAfter("l1V", map.k.EndBytes(), kvTileBytes, STAGES, FRACTAL_BYTES);
-    map.p = PlaceAfter("l1P", map.v.EndBytes(), t.blockQ * t.l1TileKv * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.q = PlaceAfter(0, t.blockQ * t.headDim * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.k = PlaceAfter(map.q.EndBytes(), kvTileBytes, STAGES, FRACTAL_BYTES);
+    map.v = PlaceAfter(map.k.EndBytes(), kvTileBytes, STAGES, FRACTAL_BYTES);
+    map.p = PlaceAfter(map.v.EndBytes(), t.blockQ * t.l1TileKv * HALF_BYTES, STAGES, FRACTAL_BYTES);
     return map;
 }
 
@@ -86,9 +87,9 @@ FASTATTN_HOST_DEVICE constexpr L0Map MakeL0Map(const FlashAttentionTiling& t)
 {
     const uint32_t wide = MaxOf(t.headDim, t.l0TileKv);
     L0Map map{};
-    map.l0a = PlaceAfter("l0a", 0, t.blockQ * wide * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.l0b = PlaceAfter("l0b", 0, t.l0TileKv * t.headDim * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.l0c = PlaceAfter("l0c", 0, t.blockQ * wide * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES);
+    map.l0a = PlaceAfter(0, t.blockQ * wide * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.l0b = PlaceAfter(0, t.l0TileKv * t.headDim * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.l0c = PlaceAfter(0, t.blockQ * wide * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES);
     return map;
 }
 
@@ -96,17 +97,18 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
 {
     const uint32_t rowStatBytes = RowsPerVectorCore(t.blockQ) * FLOAT_BYTES;
     UbMap map{};
-    map.s = PlaceAfter("ubS", 0, t.stripRows * t.blockKv * FLOAT_BYTES, STAGES);
-    map.p = PlaceAfter("ubP", map.s.EndBytes(), t.stripRows * t.blockKv * HALF_BYTES, STAGES);
-    map.o = PlaceAfter("ubO", map.p.EndBytes(), RowsPerVectorCore(t.blockQ) * t.headDim * FLOAT_BYTES, 1);
-    map.oPartial = PlaceAfter("ubOPartial", map.o.EndBytes(), t.stripRows * t.headDim * FLOAT_BYTES, STAGES);
-    map.mask = PlaceAfter("ubMask", map.oPartial.EndBytes(), t.stripRows * t.blockKv / 8, STAGES);
-    map.reduce = PlaceAfter("ubReduce", map.mask.EndBytes(), t.stripRows * REPEAT_BYTES, 1);
-    map.broadcast = PlaceAfter("ubBroadcast", map.reduce.EndBytes(), t.stripRows * BLOCK_BYTES, 1);
-    map.rowMax = PlaceAfter("ubRowMax", map.broadcast.EndBytes(), rowStatBytes, 1);
-    map.rowSum = PlaceAfter("ubRowSum", map.rowMax.EndBytes(), rowStatBytes, 1);
-    map.rowTmp = PlaceAfter("ubRowTmp", map.rowSum.EndBytes(), rowStatBytes, 1);
-    map.rescale = PlaceAfter("ubRescale", map.rowTmp.EndBytes(), rowStatBytes, t.ring);
+    map.s = PlaceAfter(0, t.stripRows * t.blockKv * FLOAT_BYTES, STAGES);
+    map.p = PlaceAfter(map.s.EndBytes(), t.stripRows * t.blockKv * HALF_BYTES, STAGES);
+    map.o = PlaceAfter(map.p.EndBytes(), RowsPerVectorCore(t.blockQ) * t.headDim * FLOAT_BYTES, 1);
+    map.oPartial = PlaceAfter(map.o.EndBytes(), t.stripRows * t.headDim * FLOAT_BYTES, STAGES);
+    map.mask = PlaceAfter(map.oPartial.EndBytes(), t.stripRows * t.blockKv / 8, STAGES);
+    map.reduce = PlaceAfter(map.mask.EndBytes(), t.stripRows * REPEAT_BYTES, 1);
+    map.broadcast = PlaceAfter(map.reduce.EndBytes(), t.stripRows * BLOCK_BYTES, 1);
+    map.rowMax = PlaceAfter(map.broadcast.EndBytes(), rowStatBytes, t.ring);
+    map.rowSum = PlaceAfter(map.rowMax.EndBytes(), rowStatBytes, t.ring);
+    map.rowTmp = PlaceAfter(map.rowSum.EndBytes(), rowStatBytes, 1);
+    map.lse = PlaceAfter(map.rowTmp.EndBytes(), rowStatBytes, 1);
+    map.rescale = PlaceAfter(map.lse.EndBytes(), rowStatBytes, t.ring);
     return map;
 }
 
@@ -117,8 +119,8 @@ FASTATTN_HOST_DEVICE constexpr WorkspaceMap MakeWorkspaceMap(const FlashAttentio
     map.sOffsetBytes = 0;
     map.pOffsetBytes = RoundUp(scores * FLOAT_BYTES, GM_ALIGN_BYTES);
     map.oOffsetBytes = map.pOffsetBytes + RoundUp(scores * HALF_BYTES, GM_ALIGN_BYTES);
-    map.bytesPerGroup = map.oOffsetBytes +
-                        RoundUp(static_cast<uint64_t>(t.ring) * t.blockQ * t.headDim * FLOAT_BYTES, GM_ALIGN_BYTES);
+    map.bytesPerGroup =
+        map.oOffsetBytes + RoundUp(static_cast<uint64_t>(t.ring) * t.blockQ * t.headDim * FLOAT_BYTES, GM_ALIGN_BYTES);
     return map;
 }
 

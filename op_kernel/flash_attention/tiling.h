@@ -31,9 +31,9 @@ struct FlashAttentionTiling {
     uint32_t headsQ;
     uint32_t headsKv;
     uint32_t seqQ;
-    uint32_t seqKv;    // key capacity; a batch entry may use fewer, see hasSeqUsedKv
-    uint32_t headDim;  // 16 ... 128, multiple of 16
-    uint32_t causal;   // 1: query row r sees key c iff c <= r + seqKvUsed - seqQ
+    uint32_t seqKv;         // key capacity; a batch entry may use fewer, see hasSeqUsedKv
+    uint32_t headDim;       // 16 ... 128, multiple of 16
+    uint32_t causal;        // 1: query row r sees key c iff c <= r + seqKvUsed - seqQ
     uint32_t hasSeqUsedKv;  // 1: the seqUsedKv operand holds the number of valid keys of each batch entry
     float softmaxScale;
 

@@ -1,0 +1,1 @@
+"""Programs that show the operators at work on real models."""

@@ -1,0 +1,57 @@
+"""What this package raises for wrong input: every reason at once, each as name, value received, limit and remedy.
+
+The text form is op_host's (op_host/refusal.cpp), so that a reader meets one kind of message whichever side refuses.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that is wrong: `name` had the value `received`, must be `limit`; `remedy` says what to change."""
+
+    name: str
+    received: object
+    limit: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.received}: must be {self.limit}; {self.remedy}"
+
+
+class RefusedError(ValueError):
+    """Base of the errors that list reasons."""
+
+    def __init__(self, headline: str, reasons: Iterable[Reason] = ()) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(format_reasons(headline, self.reasons))
+
+
+class ArgumentError(RefusedError):
+    """Arguments of an operator or a function that it cannot serve."""
+
+
+class ConfigError(RefusedError):
+    """A configuration file that cannot be used."""
+
+
+class BackendUnavailableError(RuntimeError):
+    """A backend that this machine, or this version of the package, cannot run."""
+
+
+def format_reasons(headline: str, reasons: Iterable[Reason]) -> str:
+    reasons = tuple(reasons)
+    if not reasons:
+        return headline
+    count = "1 reason" if len(reasons) == 1 else f"{len(reasons)} reasons"
+    return "\n  - ".join([f"{headline} ({count})", *map(str, reasons)])
+
+
+def unknown_name(name: str, received: object, known: Iterable[str], kind: str) -> Reason:
+    """Reason for a name that is none of `known`, with the nearest one as remedy."""
+    names = list(known)
+    nearest = get_close_matches(str(name).lower(), names, n=1)
+    remedy = f"did you mean {nearest[0]}?" if nearest else f"remove this {kind}"
+    return Reason(str(name), received, f"one of the known {kind}s ({', '.join(names)})", remedy)

@@ -1,0 +1,35 @@
+"""Tensor layouts: how (b, s, h, d) lies in a tensor. Views only; nothing here copies.
+
+bshd (alias bsnd): (b, s, h, d). bnsd (alias bhsd): (b, h, s, d). bsh: (b, s, h * d), which needs the head dimension.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+Size = TypeVar("Size", bound=Any)
+
+RANKS = {"bshd": 4, "bnsd": 4, "bsh": 3}
+DIMS = {"bshd": "(b, s, h, d)", "bnsd": "(b, h, s, d)", "bsh": "(b, s, h * d)"}
+
+
+def shape_of(layout: str, b: Size, s: Size, h: Size, d: Size) -> tuple[Size, ...]:
+    """The shape of a tensor in `layout`."""
+    return {"bshd": (b, s, h, d), "bnsd": (b, h, s, d), "bsh": (b, s, h * d)}[layout]
+
+
+def sizes_of(layout: str, shape: Sequence[Size], d: Size | None = None) -> tuple[Size, Size, Size, Size]:
+    """(b, s, h, d) of a shape in `layout`; `d` is needed for bsh."""
+    if layout == "bsh":
+        b, s, width = shape
+        return b, s, width // d, d
+    b, x, y, last = shape
+    return (b, x, y, last) if layout == "bshd" else (b, y, x, last)
+
+
+def as_bshd(tensor: Tensor, layout: str, d: int) -> Tensor:
+    """The tensor seen as (b, s, h, d)."""
+    if layout == "bshd":
+        return tensor
+    return tensor.transpose(1, 2) if layout == "bnsd" else tensor.unflatten(-1, (-1, d))

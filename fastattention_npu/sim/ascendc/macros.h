@@ -1,0 +1,45 @@
+// Function qualifiers and core-type tests of Ascend C for a host compiler: one program text serves both kinds of core,
+// so the test is made when the program runs.
+#pragma once
+#include <limits>
+
+#include "fastattention_npu/sim/isa/intrinsics.h"
+
+#define __global__
+#define __aicore__
+#define __mix__(cube, vector)
+#define GM_ADDR __gm__ uint8_t*
+#define ASCEND_IS_AIC (is_aic())
+#define ASCEND_IS_AIV (!is_aic())
+#define KERNEL_TYPE_MIX_AIC_1_2 0
+#define KERNEL_TASK_TYPE_DEFAULT(type) static_assert((type) == KERNEL_TYPE_MIX_AIC_1_2, "only MIX_AIC_1_2 kernels")
+
+// Trailing parameters of every API: where the kernel called it.
+#define ASCENDC_HERE const char *file = __builtin_FILE(), uint32_t line = __builtin_LINE()
+
+namespace AscendC {
+
+inline void Here(const char* api, const char* file, uint32_t line) { ascend_sim::At({api, file, line}); }
+
+// An integer field that is narrower on the chip than what kernels compute with. It keeps the full value, so that a
+// value that would wrap can be refused by name.
+template <class T>
+class Narrow {
+public:
+    template <class U, class = std::enable_if_t<std::is_integral_v<U> || std::is_enum_v<U>>>
+    constexpr Narrow(U value) : value_(static_cast<int64_t>(value))
+    {
+    }
+    constexpr Narrow() = default;
+    // The value, refused unless the chip's field holds it.
+    int64_t Get(const char* field) const
+    {
+        ascend_sim::Limit(field, value_, std::numeric_limits<T>::min(), std::numeric_limits<T>::max());
+        return value_;
+    }
+
+private:
+    int64_t value_ = 0;
+};
+
+}  // namespace AscendC

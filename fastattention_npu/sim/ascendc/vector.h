@@ -1,0 +1,260 @@
+// Vector API. Three forms of most calls: mask as a count of leading lanes, mask as bits, and a count of elements that
+// runs in counter mode and leaves a full mask behind.
+#pragma once
+#include "params.h"
+
+namespace AscendC {
+
+constexpr uint64_t FULL_MASK = ~uint64_t{0};
+constexpr uint32_t TMP_UB_OFFSET_BYTES = 184 * 1024;  // UB that Select and others keep for themselves
+
+inline void ResetMask() { set_vector_mask(FULL_MASK, FULL_MASK); }
+inline void SetMaskCount() { set_mask_count(); }
+inline void SetMaskNorm() { set_mask_norm(); }
+
+template <class T, MaskMode mode = MaskMode::NORMAL>
+void SetVectorMask(uint64_t maskHigh, uint64_t maskLow)
+{
+    set_vector_mask(maskHigh, maskLow);
+}
+
+// The first `lanes` lanes; more than a repeat has means all of them.
+template <class T>
+void SetLeadingLanes(uint64_t lanes)
+{
+    const uint64_t all = 256 / sizeof(T);
+    const uint64_t n = lanes < all ? lanes : all;
+    const uint64_t low = n >= 64 ? FULL_MASK : (uint64_t{1} << n) - 1;
+    const uint64_t high = n >= 128 || sizeof(T) > 2 ? (n >= all ? FULL_MASK : 0)
+                          : n > 64                  ? (uint64_t{1} << (n - 64)) - 1
+                                                    : 0;
+    set_vector_mask(high, low);
+}
+
+// Runs `body` over `count` elements and leaves normal mode with a full mask.
+template <class Body>
+void OverCount(uint32_t count, const Body& body)
+{
+    set_mask_count();
+    set_vector_mask(0, count);
+    body();
+    set_mask_norm();
+    ResetMask();
+}
+
+#define ASCENDC_BINARY(Name, intrinsic)                                                                         \
+    template <class T, bool isSetMask = true>                                                                   \
+    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, uint64_t mask, \
+              Narrow<uint8_t> repeatTime, const BinaryRepeatParams& p, ASCENDC_HERE)                            \
+    {                                                                                                           \
+        Here(#Name, file, line);                                                                                \
+        if constexpr (isSetMask) SetLeadingLanes<T>(mask);                                                      \
+        intrinsic(dst.Address(), src0.Address(), src1.Address(), repeatTime.Get("repeatTime"),                  \
+                  p.dstBlkStride.Get("dstBlkStride"), p.src0BlkStride.Get("src0BlkStride"),                     \
+                  p.src1BlkStride.Get("src1BlkStride"), p.dstRepStride.Get("dstRepStride"),                     \
+                  p.src0RepStride.Get("src0RepStride"), p.src1RepStride.Get("src1RepStride"));                  \
+    }                                                                                                           \
+    template <class T>                                                                                          \
+    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, int32_t count, \
+              ASCENDC_HERE)                                                                                     \
+    {                                                                                                           \
+        Here(#Name, file, line);                                                                                \
+        OverCount(static_cast<uint32_t>(count),                                                                 \
+                  [&] { intrinsic(dst.Address(), src0.Address(), src1.Address(), 1, 1, 1, 1, 8, 8, 8); });      \
+    }
+ASCENDC_BINARY(Add, vadd)
+ASCENDC_BINARY(Sub, vsub)
+ASCENDC_BINARY(Mul, vmul)
+ASCENDC_BINARY(Div, vdiv)
+ASCENDC_BINARY(Max, vmax)
+ASCENDC_BINARY(Min, vmin)
+#undef ASCENDC_BINARY
+
+#define ASCENDC_SCALAR(Name, intrinsic)                                                                                \
+    template <class T, bool isSetMask = true>                                                                          \
+    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, uint64_t mask,               \
+              Narrow<uint8_t> repeatTime, const UnaryRepeatParams& p, ASCENDC_HERE)                                    \
+    {                                                                                                                  \
+        Here(#Name, file, line);                                                                                       \
+        if constexpr (isSetMask) SetLeadingLanes<T>(mask);                                                             \
+        intrinsic(dst.Address(), src.Address(), scalarValue, repeatTime.Get("repeatTime"),                             \
+                  p.dstBlkStride.Get("dstBlkStride"), p.srcBlkStride.Get("srcBlkStride"),                              \
+                  p.dstRepStride.Get("dstRepStride"), p.srcRepStride.Get("srcRepStride"));                             \
+    }                                                                                                                  \
+    template <class T>                                                                                                 \
+    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, int32_t count, ASCENDC_HERE) \
+    {                                                                                                                  \
+        Here(#Name, file, line);                                                                                       \
+        OverCount(static_cast<uint32_t>(count),                                                                        \
+                  [&] { intrinsic(dst.Address(), src.Address(), scalarValue, 1, 1, 1, 8, 8); });                       \
+    }
+ASCENDC_SCALAR(Adds, vadds)
+ASCENDC_SCALAR(Muls, vmuls)
+ASCENDC_SCALAR(Maxs, vmaxs)
+ASCENDC_SCALAR(Mins, vmins)
+#undef ASCENDC_SCALAR
+
+#define ASCENDC_UNARY(Name, intrinsic)                                                                            \
+    template <class T, bool isSetMask = true>                                                                     \
+    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint64_t mask, Narrow<uint8_t> repeatTime,    \
+              const UnaryRepeatParams& p, ASCENDC_HERE)                                                           \
+    {                                                                                                             \
+        Here(#Name, file, line);                                                                                  \
+        if constexpr (isSetMask) SetLeadingLanes<T>(mask);                                                        \
+        intrinsic(dst.Address(), src.Address(), repeatTime.Get("repeatTime"), p.dstBlkStride.Get("dstBlkStride"), \
+                  p.srcBlkStride.Get("srcBlkStride"), p.dstRepStride.Get("dstRepStride"),                         \
+                  p.srcRepStride.Get("srcRepStride"));                                                            \
+    }                                                                                                             \
+    template <class T>                                                                                            \
+    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t count, ASCENDC_HERE)                  \
+    {                                                                                                             \
+        Here(#Name, file, line);                                                                                  \
+        OverCount(static_cast<uint32_t>(count), [&] { intrinsic(dst.Address(), src.Address(), 1, 1, 1, 8, 8); }); \
+    }
+ASCENDC_UNARY(Exp, vexp)
+ASCENDC_UNARY(Ln, vln)
+ASCENDC_UNARY(Abs, vabs)
+ASCENDC_UNARY(Sqrt, vsqrt)
+ASCENDC_UNARY(Relu, vrelu)
+#undef ASCENDC_UNARY
+
+#define ASCENDC_BLOCK_REDUCE(Name, intrinsic)                                                                    \
+    template <class T, bool isSetMask = true>                                                                    \
+    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, Narrow<uint8_t> repeat, int32_t mask,        \
+              int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride, ASCENDC_HERE)                    \
+    {                                                                                                            \
+        Here(#Name, file, line);                                                                                 \
+        if constexpr (isSetMask) SetLeadingLanes<T>(static_cast<uint64_t>(mask));                                \
+        intrinsic(dst.Address(), src.Address(), repeat.Get("repeat"), dstRepStride, srcBlkStride, srcRepStride); \
+    }
+ASCENDC_BLOCK_REDUCE(BlockReduceMax, vcgmax)
+ASCENDC_BLOCK_REDUCE(BlockReduceMin, vcgmin)
+ASCENDC_BLOCK_REDUCE(BlockReduceSum, vcgadd)
+#undef ASCENDC_BLOCK_REDUCE
+
+template <class T, bool isSetMask = true>
+void WholeReduceMax(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t mask, int32_t repeatTime,
+                    int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride,
+                    ReduceOrder order = ReduceOrder::ORDER_VALUE_INDEX, ASCENDC_HERE)
+{
+    Here("WholeReduceMax", file, line);
+    if constexpr (isSetMask) SetLeadingLanes<T>(static_cast<uint64_t>(mask));
+    vcmax(dst.Address(), src.Address(), repeatTime, dstRepStride, srcBlkStride, srcRepStride,
+          order == ReduceOrder::ORDER_ONLY_VALUE ? Order_t::ONLY_VALUE : Order_t::VALUE_INDEX);
+}
+
+template <class T, bool isSetMask = true>
+void WholeReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t mask, int32_t repeatTime,
+                    int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride, ASCENDC_HERE)
+{
+    Here("WholeReduceSum", file, line);
+    if constexpr (isSetMask) SetLeadingLanes<T>(static_cast<uint64_t>(mask));
+    vcadd(dst.Address(), src.Address(), repeatTime, dstRepStride, srcBlkStride, srcRepStride, false);
+}
+
+template <class T, bool isSetMask = true>
+void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, uint64_t mask, Narrow<uint8_t> repeatTime,
+               Narrow<uint16_t> dstBlockStride, Narrow<uint8_t> dstRepeatStride, ASCENDC_HERE)
+{
+    Here("Duplicate", file, line);
+    if constexpr (isSetMask) SetLeadingLanes<T>(mask);
+    vector_dup(dst.Address(), scalarValue, repeatTime.Get("repeatTime"), dstBlockStride.Get("dstBlockStride"), 1,
+               dstRepeatStride.Get("dstRepeatStride"), 0);
+}
+
+template <class T, bool isSetMask = true>
+void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, uint64_t mask[], Narrow<uint8_t> repeatTime,
+               Narrow<uint16_t> dstBlockStride, Narrow<uint8_t> dstRepeatStride, ASCENDC_HERE)
+{
+    Here("Duplicate", file, line);
+    if constexpr (isSetMask) set_vector_mask(mask[1], mask[0]);
+    vector_dup(dst.Address(), scalarValue, repeatTime.Get("repeatTime"), dstBlockStride.Get("dstBlockStride"), 1,
+               dstRepeatStride.Get("dstRepeatStride"), 0);
+}
+
+template <class T>
+void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, int32_t count, ASCENDC_HERE)
+{
+    Here("Duplicate", file, line);
+    OverCount(static_cast<uint32_t>(count), [&] { vector_dup(dst.Address(), scalarValue, 1, 1, 1, 8, 0); });
+}
+
+template <class T>
+void Brcb(const LocalTensor<T>& dst, const LocalTensor<T>& src, Narrow<uint8_t> repeatTime, const BrcbRepeatParams& p,
+          ASCENDC_HERE)
+{
+    Here("Brcb", file, line);
+    using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint16_t>;
+    vbrcb(dst.template Address<Bits>(), src.template Address<Bits>(), p.dstBlkStride.Get("dstBlkStride"),
+          p.dstRepStride.Get("dstRepStride"), repeatTime.Get("repeatTime"));
+}
+
+inline void Convert(half* dst, float* src, RoundMode mode, int64_t repeat, int64_t dstBlk, int64_t srcBlk,
+                    int64_t dstRep, int64_t srcRep)
+{
+    Require(mode == RoundMode::CAST_RINT || mode == RoundMode::CAST_NONE, "float to half: only CAST_RINT is simulated");
+    vconv_f322f16r(dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
+}
+inline void Convert(bfloat16_t* dst, float* src, RoundMode mode, int64_t repeat, int64_t dstBlk, int64_t srcBlk,
+                    int64_t dstRep, int64_t srcRep)
+{
+    Require(mode == RoundMode::CAST_RINT, "float to bfloat16_t: CAST_NONE is not allowed, only CAST_RINT is simulated");
+    vconv_f322bf16r(dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
+}
+inline void Convert(float* dst, half* src, RoundMode mode, int64_t repeat, int64_t dstBlk, int64_t srcBlk,
+                    int64_t dstRep, int64_t srcRep)
+{
+    Require(mode == RoundMode::CAST_NONE, "half to float takes CAST_NONE");
+    vconv_f162f32(dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
+}
+inline void Convert(float* dst, bfloat16_t* src, RoundMode mode, int64_t repeat, int64_t dstBlk, int64_t srcBlk,
+                    int64_t dstRep, int64_t srcRep)
+{
+    Require(mode == RoundMode::CAST_NONE, "bfloat16_t to float takes CAST_NONE");
+    vconv_bf162f32(dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
+}
+
+// Repeats count on the wider type.
+template <class T, class U, bool isSetMask = true>
+void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode& roundMode, uint64_t mask,
+          Narrow<uint8_t> repeatTime, const UnaryRepeatParams& p, ASCENDC_HERE)
+{
+    Here("Cast", file, line);
+    if constexpr (isSetMask) SetLeadingLanes<float>(mask);
+    Convert(dst.Address(), src.Address(), roundMode, repeatTime.Get("repeatTime"), p.dstBlkStride.Get("dstBlkStride"),
+            p.srcBlkStride.Get("srcBlkStride"), p.dstRepStride.Get("dstRepStride"), p.srcRepStride.Get("srcRepStride"));
+}
+
+template <class T, class U>
+void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode& roundMode, uint32_t count,
+          ASCENDC_HERE)
+{
+    Here("Cast", file, line);
+    OverCount(count, [&] {
+        Convert(dst.Address(), src.Address(), roundMode, 1, 1, 1, sizeof(T) < sizeof(U) ? 4 : 8,
+                sizeof(T) < sizeof(U) ? 8 : 4);
+    });
+}
+
+// dst = bit of selMask set ? src0 : src1. The scalar reaches the instruction through a block of the reserved UB.
+template <class T, class U>
+void Select(const LocalTensor<T>& dst, const LocalTensor<U>& selMask, const LocalTensor<T>& src0, T src1,
+            SELMODE selMode, uint32_t count, ASCENDC_HERE)
+{
+    Here("Select", file, line);
+    Require(selMode == SELMODE::VSEL_TENSOR_SCALAR_MODE, "only VSEL_TENSOR_SCALAR_MODE is simulated");
+    T* scratch = LocalTensor<T>(TPosition::VECCALC, TMP_UB_OFFSET_BYTES, 0).Address();
+    set_mask_count();
+    set_vector_mask(0, 32);
+    vector_dup(scratch, src1, 1, 1, 1, 8, 0);
+    pipe_barrier(PIPE_V);
+    set_cmpmask(scratch);
+    pipe_barrier(PIPE_V);
+    set_vector_mask(0, count);
+    vsel(dst.Address(), src0.Address(), selMask.template Address<uint8_t>(), 1, 1, 1, 1, 8, 8, 8,
+         static_cast<uint8_t>(selMode));
+    ResetMask();
+    set_mask_norm();
+}
+
+}  // namespace AscendC

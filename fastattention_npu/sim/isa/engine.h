@@ -1,0 +1,53 @@
+// What the instruction files share: the current core, building operands, and reaching the bytes.
+#pragma once
+#include <cstring>
+
+#include "fastattention_npu/sim/isa/intrinsics.h"
+#include "fastattention_npu/sim/machine/core.h"
+
+namespace ascend_sim {
+
+inline Core& Self() { return CurrentCore(); }
+
+inline uint8_t* Bytes(Space space, uint64_t address)
+{
+    return space == Space::GM ? reinterpret_cast<uint8_t*>(address) : Self().Memory(space).At(address);
+}
+
+inline Region Run(Space space, uint64_t start, uint64_t bytes)
+{
+    Region region;
+    region.space = space;
+    region.start = start;
+    region.bytes = bytes;
+    return region;
+}
+
+// `count` runs of `bytes`, `pitch` bytes from start to start.
+inline Region Rows(Space space, uint64_t start, uint64_t bytes, uint32_t count, uint64_t pitch)
+{
+    Region region = Run(space, start, bytes);
+    region.count1 = count;
+    region.pitch1 = pitch;
+    region.Normalise();
+    return region;
+}
+
+inline Operand Reads(const char* name, const Region& region, uint32_t alignBytes)
+{
+    return {region, name, alignBytes, false, false};
+}
+
+inline Operand Writes(const char* name, const Region& region, uint32_t alignBytes)
+{
+    return {region, name, alignBytes, true, false};
+}
+
+// The instruction carries along which bytes nobody wrote (fractals hold rows past the end of a matrix).
+inline Operand TracksInit(Operand operand)
+{
+    operand.tracksInit = true;
+    return operand;
+}
+
+}  // namespace ascend_sim

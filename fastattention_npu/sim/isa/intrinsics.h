@@ -1,0 +1,244 @@
+// The instructions of dav-2201 under the names and operand orders of the CCE intrinsics, as far as the kernels need
+// them. Narrow fields take 64-bit integers here, so that a value that the chip would wrap is refused instead.
+// Each group is implemented in the file of its pipe: scalar, sync, mte1, mte2, mte3, cube, fixpipe, vector_*.
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+#include "fastattention_npu/sim/isa/lanes.h"
+#include "fastattention_npu/sim/isa/types.h"
+#include "fastattention_npu/sim/machine/error.h"
+
+namespace ascend_sim {
+
+// Call site of the API that the following instructions belong to.
+void At(const CallSite& site);
+// Refuses unless low <= value <= high, naming the argument.
+void Limit(const char* argument, int64_t value, int64_t low, int64_t high);
+[[noreturn]] void Refuse(const char* what);
+
+template <class T>
+constexpr FloatType FloatTypeOf()
+{
+    if constexpr (std::is_same_v<T, float>) return FloatType::FP32;
+    if constexpr (std::is_same_v<T, half>) return FloatType::FP16;
+    static_assert(std::is_same_v<T, float> || std::is_same_v<T, half> || std::is_same_v<T, bfloat16_t>,
+                  "element type must be float, half or bfloat16_t");
+    return FloatType::BF16;
+}
+
+template <class T>
+uint64_t AddressOf(T* pointer)
+{
+    return reinterpret_cast<uint64_t>(pointer);
+}
+
+// ---- vector operands ----
+struct VectorOperand {
+    uint64_t address;
+    int64_t blockStride;   // 32 B blocks between the blocks of a repeat
+    int64_t repeatStride;  // 32 B blocks between repeats
+};
+
+struct ElementwiseArgs {
+    const char* name;
+    FloatType type;
+    VectorOperand dst;
+    VectorOperand src0;
+    VectorOperand src1;
+    bool hasSrc1;
+    int64_t repeat;
+    double cyclesPerRepeat;
+};
+
+enum class Convert : uint8_t { F32_TO_F16, F32_TO_BF16, F16_TO_F32, BF16_TO_F32 };
+
+void VectorBinary(BinaryOp op, const ElementwiseArgs& args);
+void VectorScalar(BinaryOp op, const ElementwiseArgs& args, float scalar);
+void VectorUnary(UnaryOp op, const ElementwiseArgs& args);
+void VectorDuplicate(const char* name, uint32_t elementBytes, uint32_t bits, const VectorOperand& dst, int64_t repeat);
+void VectorConvert(const char* name, Convert kind, const VectorOperand& dst, const VectorOperand& src, int64_t repeat);
+void VectorBroadcast(uint32_t elementBytes, const VectorOperand& dst, uint64_t src, int64_t repeat);
+enum class ReduceKind : uint8_t { BLOCK_MAX, BLOCK_MIN, BLOCK_SUM, WHOLE_MAX, WHOLE_MIN, WHOLE_SUM };
+void VectorReduce(const char* name, ReduceKind kind, FloatType type, uint64_t dst, uint64_t src, int64_t repeat,
+                  int64_t dstRepeatStride, int64_t srcBlockStride, int64_t srcRepeatStride);
+void VectorCopy(uint32_t elementBytes, const VectorOperand& dst, const VectorOperand& src, int64_t repeat);
+void VectorSelectScalar(FloatType type, const VectorOperand& dst, const VectorOperand& src, uint64_t mask,
+                        int64_t repeat);
+double VectorCycles(BinaryOp op);
+double VectorCycles(UnaryOp op, FloatType type);
+
+}  // namespace ascend_sim
+
+// ---- scalar and system ----
+int64_t get_block_idx();  // logical core
+int64_t get_block_num();
+int64_t get_subblockid();
+int64_t get_subblockdim();
+bool is_aic();
+uint64_t scalar_load(const void* gm, uint32_t bytes);  // GM through the data cache
+
+// ---- synchronisation ----
+void set_flag(pipe_t from, pipe_t to, int64_t id);
+void wait_flag(pipe_t from, pipe_t to, int64_t id);
+void pipe_barrier(pipe_t pipe);
+void ffts_cross_core_sync(pipe_t pipe, uint64_t message);
+void wait_flag_dev(int64_t id);
+
+// ---- MTE2 ----
+void copy_gm_to_cbuf_multi_nd2nz_b16(void* dst, const void* src, uint8_t sid, int64_t ndNum, int64_t nValue,
+                                     int64_t dValue, int64_t srcNdMatrixStride, int64_t srcDValue,
+                                     int64_t dstNzC0Stride, int64_t dstNzNStride, int64_t dstNzMatrixStride);
+// bytes of an element: 1 (b8), 2 (b16) or 4 (b32)
+void copy_gm_to_ubuf_align(uint32_t elementBytes, void* dst, const void* src, uint8_t sid, int64_t nBurst,
+                           int64_t lenBurst, int64_t leftPadding, int64_t rightPadding, int64_t srcGap, int64_t dstGap);
+void copy_gm_to_ubuf(void* dst, const void* src, uint8_t sid, int64_t nBurst, int64_t lenBurst, int64_t srcStride,
+                     int64_t dstStride);
+
+// ---- MTE3 ----
+void copy_ubuf_to_gm_align(uint32_t elementBytes, void* dst, const void* src, uint8_t sid, int64_t nBurst,
+                           int64_t lenBurst, int64_t leftPadding, int64_t rightPadding, int64_t srcGap, int64_t dstGap);
+void copy_ubuf_to_gm(void* dst, const void* src, uint8_t sid, int64_t nBurst, int64_t lenBurst, int64_t srcStride,
+                     int64_t dstStride);
+
+// ---- MTE1 ----
+void load_cbuf_to_ca(half* dst, half* src, int64_t baseIdx, int64_t repeat, int64_t srcStride, int64_t dstGap,
+                     uint8_t sid, bool transpose, addr_cal_mode_t mode);
+void load_cbuf_to_cb(half* dst, half* src, int64_t baseIdx, int64_t repeat, int64_t srcStride, int64_t dstGap,
+                     uint8_t sid, bool transpose, addr_cal_mode_t mode);
+
+// ---- cube ----
+void mad(float* c, half* a, half* b, int64_t m, int64_t k, int64_t n, int64_t unitFlag, bool kDirectionAlign,
+         bool cmatrixSource, bool cmatrixInitVal);
+void mad(float* c, bfloat16_t* a, bfloat16_t* b, int64_t m, int64_t k, int64_t n, int64_t unitFlag,
+         bool kDirectionAlign, bool cmatrixSource, bool cmatrixInitVal);
+
+// ---- fixpipe ----
+void set_nd_para(uint64_t config);
+// bytes of a destination element follow from quantPre
+void copy_matrix_cc_to_gm(void* dst, float* src, uint8_t sid, int64_t nSize, int64_t mSize, int64_t dstStride,
+                          int64_t srcStride, int64_t unitFlag, QuantMode_t quantPre, int64_t relu, bool channelSplit,
+                          bool nz2nd);
+
+// ---- vector ----
+void set_vector_mask(uint64_t high, uint64_t low);
+void set_mask_count();
+void set_mask_norm();
+void set_cmpmask(void* ub);
+
+#define FASTATTN_VECTOR_BINARY(name, op)                                                                  \
+    template <class T>                                                                                    \
+    void name(T* dst, T* src0, T* src1, int64_t repeat, int64_t dstBlk, int64_t src0Blk, int64_t src1Blk, \
+              int64_t dstRep, int64_t src0Rep, int64_t src1Rep)                                           \
+    {                                                                                                     \
+        using namespace ascend_sim;                                                                       \
+        VectorBinary(op, {#name,                                                                          \
+                          FloatTypeOf<T>(),                                                               \
+                          {AddressOf(dst), dstBlk, dstRep},                                               \
+                          {AddressOf(src0), src0Blk, src0Rep},                                            \
+                          {AddressOf(src1), src1Blk, src1Rep},                                            \
+                          true,                                                                           \
+                          repeat,                                                                         \
+                          VectorCycles(op)});                                                             \
+    }
+FASTATTN_VECTOR_BINARY(vadd, BinaryOp::ADD)
+FASTATTN_VECTOR_BINARY(vsub, BinaryOp::SUB)
+FASTATTN_VECTOR_BINARY(vmul, BinaryOp::MUL)
+FASTATTN_VECTOR_BINARY(vdiv, BinaryOp::DIV)
+FASTATTN_VECTOR_BINARY(vmax, BinaryOp::MAX)
+FASTATTN_VECTOR_BINARY(vmin, BinaryOp::MIN)
+#undef FASTATTN_VECTOR_BINARY
+
+#define FASTATTN_VECTOR_SCALAR(name, op)                                                                \
+    template <class T>                                                                                  \
+    void name(T* dst, T* src, T scalar, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep, \
+              int64_t srcRep)                                                                           \
+    {                                                                                                   \
+        using namespace ascend_sim;                                                                     \
+        VectorScalar(op,                                                                                \
+                     {#name,                                                                            \
+                      FloatTypeOf<T>(),                                                                 \
+                      {AddressOf(dst), dstBlk, dstRep},                                                 \
+                      {AddressOf(src), srcBlk, srcRep},                                                 \
+                      {},                                                                               \
+                      false,                                                                            \
+                      repeat,                                                                           \
+                      VectorCycles(op)},                                                                \
+                     static_cast<float>(scalar));                                                       \
+    }
+FASTATTN_VECTOR_SCALAR(vadds, BinaryOp::ADD)
+FASTATTN_VECTOR_SCALAR(vmuls, BinaryOp::MUL)
+FASTATTN_VECTOR_SCALAR(vmaxs, BinaryOp::MAX)
+FASTATTN_VECTOR_SCALAR(vmins, BinaryOp::MIN)
+#undef FASTATTN_VECTOR_SCALAR
+
+#define FASTATTN_VECTOR_UNARY(name, op)                                                                       \
+    template <class T>                                                                                        \
+    void name(T* dst, T* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep, int64_t srcRep) \
+    {                                                                                                         \
+        using namespace ascend_sim;                                                                           \
+        VectorUnary(op, {#name,                                                                               \
+                         FloatTypeOf<T>(),                                                                    \
+                         {AddressOf(dst), dstBlk, dstRep},                                                    \
+                         {AddressOf(src), srcBlk, srcRep},                                                    \
+                         {},                                                                                  \
+                         false,                                                                               \
+                         repeat,                                                                              \
+                         VectorCycles(op, FloatTypeOf<T>())});                                                \
+    }
+FASTATTN_VECTOR_UNARY(vexp, UnaryOp::EXP)
+FASTATTN_VECTOR_UNARY(vln, UnaryOp::LN)
+FASTATTN_VECTOR_UNARY(vabs, UnaryOp::ABS)
+FASTATTN_VECTOR_UNARY(vsqrt, UnaryOp::SQRT)
+FASTATTN_VECTOR_UNARY(vrelu, UnaryOp::RELU)
+#undef FASTATTN_VECTOR_UNARY
+
+#define FASTATTN_VECTOR_REDUCE(name, kind)                                                                           \
+    template <class T>                                                                                               \
+    void name(T* dst, T* src, int64_t repeat, int64_t dstRep, int64_t srcBlk, int64_t srcRep)                        \
+    {                                                                                                                \
+        using namespace ascend_sim;                                                                                  \
+        VectorReduce(#name, kind, FloatTypeOf<T>(), AddressOf(dst), AddressOf(src), repeat, dstRep, srcBlk, srcRep); \
+    }
+FASTATTN_VECTOR_REDUCE(vcgmax, ReduceKind::BLOCK_MAX)
+FASTATTN_VECTOR_REDUCE(vcgmin, ReduceKind::BLOCK_MIN)
+FASTATTN_VECTOR_REDUCE(vcgadd, ReduceKind::BLOCK_SUM)
+#undef FASTATTN_VECTOR_REDUCE
+
+template <class T>
+void vcmax(T* dst, T* src, int64_t repeat, int64_t dstRep, int64_t srcBlk, int64_t srcRep, Order_t order)
+{
+    using namespace ascend_sim;
+    if (order != Order_t::ONLY_VALUE) Refuse("only ORDER_ONLY_VALUE is simulated");
+    VectorReduce("vcmax", ReduceKind::WHOLE_MAX, FloatTypeOf<T>(), AddressOf(dst), AddressOf(src), repeat, dstRep,
+                 srcBlk, srcRep);
+}
+
+template <class T>
+void vcadd(T* dst, T* src, int64_t repeat, int64_t dstRep, int64_t srcBlk, int64_t srcRep, bool mode)
+{
+    using namespace ascend_sim;
+    if (mode) Refuse("accumulation into a register is not simulated");
+    VectorReduce("vcadd", ReduceKind::WHOLE_SUM, FloatTypeOf<T>(), AddressOf(dst), AddressOf(src), repeat, dstRep,
+                 srcBlk, srcRep);
+}
+
+// Conversions: suffix r rounds to nearest even; widening has none.
+void vconv_f322f16r(half* dst, float* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
+                    int64_t srcRep);
+void vconv_f322bf16r(bfloat16_t* dst, float* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
+                     int64_t srcRep);
+void vconv_f162f32(float* dst, half* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
+                   int64_t srcRep);
+void vconv_bf162f32(float* dst, bfloat16_t* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
+                    int64_t srcRep);
+void vector_dup(float* dst, float value, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
+                int64_t srcRep);
+void vector_dup(half* dst, half value, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep, int64_t srcRep);
+void vbrcb(uint32_t* dst, uint32_t* src, int64_t dstBlk, int64_t dstRep, int64_t repeat);
+void vbrcb(uint16_t* dst, uint16_t* src, int64_t dstBlk, int64_t dstRep, int64_t repeat);
+void vcopy(uint32_t* dst, uint32_t* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
+           int64_t srcRep);
+// Tensor-scalar selection: the scalar is what set_cmpmask last read.
+void vsel(float* dst, float* src0, uint8_t* mask, int64_t repeat, int64_t dstBlk, int64_t src0Blk, int64_t src1Blk,
+          int64_t dstRep, int64_t src0Rep, int64_t src1Rep, uint8_t mode);

@@ -1,0 +1,142 @@
+// MTE2: GM into L1 (ND to NZ) and into UB.
+#include <algorithm>
+
+#include "engine.h"
+
+using namespace ascend_sim;
+
+namespace {
+
+constexpr uint64_t BLOCK_BYTES = 32;
+constexpr int64_t C0 = 16;  // elements of a 32 B block of 2-byte elements
+
+double LoadCycles(double bytes, double bursts, double bytesPerCycle)
+{
+    const auto& soc = Self().Soc();
+    return soc.mte2HeadCycles + std::max(bytes / bytesPerCycle, bursts * soc.mte2BurstCycles);
+}
+
+struct Nd2Nz {
+    uint64_t dst;
+    uint64_t src;
+    uint64_t rows;
+    uint64_t cols;
+    uint64_t srcPitchBytes;
+    uint64_t c0StrideBytes;   // between 16-column strips
+    uint64_t rowStrideBytes;  // between rows of a strip
+};
+
+void CopyNd2Nz(Core& core, const Nd2Nz& p)
+{
+    uint8_t* l1 = core.Memory(Space::L1).At(0);
+    const uint64_t wholeStrips = p.cols / C0;
+    const uint64_t tailBytes = p.cols % C0 * 2;
+    for (uint64_t r = 0; r < p.rows; ++r) {
+        const auto* row = reinterpret_cast<const uint8_t*>(p.src + r * p.srcPitchBytes);
+        uint8_t* out = l1 + p.dst + r * p.rowStrideBytes;
+        for (uint64_t s = 0; s < wholeStrips; ++s) {
+            std::memcpy(out + s * p.c0StrideBytes, row + s * BLOCK_BYTES, BLOCK_BYTES);
+        }
+        if (tailBytes != 0) {
+            uint8_t* tail = out + wholeStrips * p.c0StrideBytes;
+            std::memset(tail, 0, BLOCK_BYTES);
+            std::memcpy(tail, row + wholeStrips * BLOCK_BYTES, tailBytes);
+        }
+    }
+}
+
+}  // namespace
+
+void copy_gm_to_cbuf_multi_nd2nz_b16(void* dst, const void* src, uint8_t, int64_t ndNum, int64_t nValue, int64_t dValue,
+                                     int64_t srcNdMatrixStride, int64_t srcDValue, int64_t dstNzC0Stride,
+                                     int64_t dstNzNStride, int64_t dstNzMatrixStride)
+{
+    Limit("ndNum", ndNum, 0, 4095);
+    Limit("nValue", nValue, 0, 16384);
+    Limit("dValue", dValue, 0, 65535);
+    Limit("srcNdMatrixStride", srcNdMatrixStride, 0, 65535);
+    Limit("srcDValue", srcDValue, 1, 65535);
+    Limit("dstNzC0Stride", dstNzC0Stride, 1, 16384);
+    Limit("dstNzNStride", dstNzNStride, 1, 16384);
+    Limit("dstNzMatrixStride", dstNzMatrixStride, 0, 65535);
+    if (ndNum == 0 || nValue == 0 || dValue == 0) return;
+    if (ndNum != 1) Refuse("ndNum above 1 is not simulated yet");
+    const auto rows = static_cast<uint32_t>(nValue);
+    const auto strips = static_cast<uint32_t>((dValue + C0 - 1) / C0);
+    const Nd2Nz p{AddressOf(dst),
+                  AddressOf(src),
+                  static_cast<uint64_t>(nValue),
+                  static_cast<uint64_t>(dValue),
+                  static_cast<uint64_t>(srcDValue) * 2,
+                  static_cast<uint64_t>(dstNzC0Stride) * BLOCK_BYTES,
+                  static_cast<uint64_t>(dstNzNStride) * BLOCK_BYTES};
+    Region out = Run(Space::L1, p.dst, BLOCK_BYTES);
+    out.count1 = rows;
+    out.pitch1 = p.rowStrideBytes;
+    out.count2 = strips;
+    out.pitch2 = p.c0StrideBytes;
+    out.Normalise();
+    const Region in = Rows(Space::GM, p.src, p.cols * 2, rows, p.srcPitchBytes);
+    Core& core = Self();
+    Instruction instruction;
+    instruction.name = "copy_gm_to_cbuf_multi_nd2nz_b16";
+    instruction.pipe = Pipe::MTE2;
+    instruction.cycles = LoadCycles(static_cast<double>(in.TotalBytes()), rows, core.Soc().mte2L1BytesPerCycle);
+    instruction.latencyCycles = core.Soc().gmLatencyCycles;
+    instruction.operands.Add(Writes("dst", out, BLOCK_BYTES));
+    instruction.operands.Add(Reads("src", in, 1));
+    core.Issue(instruction, [&core, p] { CopyNd2Nz(core, p); });
+}
+
+void copy_gm_to_ubuf_align(uint32_t elementBytes, void* dst, const void* src, uint8_t, int64_t nBurst, int64_t lenBurst,
+                           int64_t leftPadding, int64_t rightPadding, int64_t srcGap, int64_t dstGap)
+{
+    Limit("blockCount", nBurst, 0, 4095);
+    Limit("blockLen", lenBurst, 0, 2097151);
+    Limit("srcStride", srcGap, 0, UINT32_MAX);
+    Limit("dstStride", dstGap, 0, UINT32_MAX);
+    Limit("leftPadding", leftPadding, 0, BLOCK_BYTES / elementBytes);
+    Limit("rightPadding", rightPadding, 0, BLOCK_BYTES / elementBytes);
+    if (lenBurst % elementBytes != 0) {
+        Self().Refuse(Format("blockLen = %lld B is not a multiple of the %u-byte element",
+                             static_cast<long long>(lenBurst), elementBytes));
+    }
+    if (nBurst == 0 || lenBurst == 0) return;
+    if (leftPadding != 0 || rightPadding != 0) Refuse("padding with values is not simulated yet");
+    const auto bursts = static_cast<uint32_t>(nBurst);
+    const auto bytes = static_cast<uint64_t>(lenBurst);
+    const uint64_t ubBytes = (bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+    const uint64_t srcPitch = bytes + static_cast<uint64_t>(srcGap);
+    const uint64_t dstPitch = ubBytes + static_cast<uint64_t>(dstGap) * BLOCK_BYTES;
+    const uint64_t from = AddressOf(src);
+    const uint64_t to = AddressOf(dst);
+    Core& core = Self();
+    Instruction instruction;
+    instruction.name = "copy_gm_to_ubuf_align";
+    instruction.pipe = Pipe::MTE2;
+    instruction.cycles = LoadCycles(static_cast<double>(bytes) * bursts, bursts, core.Soc().mte2UbBytesPerCycle);
+    instruction.latencyCycles = core.Soc().gmLatencyCycles;
+    instruction.operands.Add(Writes("dst", Rows(Space::UB, to, ubBytes, bursts, dstPitch), BLOCK_BYTES));
+    instruction.operands.Add(Reads("src", Rows(Space::GM, from, bytes, bursts, srcPitch), 1));
+    core.Issue(instruction, [=, &core] {
+        uint8_t* ub = core.Memory(Space::UB).At(to);
+        for (uint32_t i = 0; i < bursts; ++i) {
+            const auto* row = reinterpret_cast<const uint8_t*>(from + i * srcPitch);
+            uint8_t* out = ub + i * dstPitch;
+            std::memcpy(out, row, bytes);
+            // The filler repeats the row's first element (DataCopyPad page, isPad = false).
+            for (uint64_t at = bytes; at < ubBytes; at += elementBytes) std::memcpy(out + at, row, elementBytes);
+        }
+    });
+}
+
+void copy_gm_to_ubuf(void* dst, const void* src, uint8_t, int64_t nBurst, int64_t lenBurst, int64_t srcStride,
+                     int64_t dstStride)
+{
+    Limit("blockCount", nBurst, 0, 4095);
+    Limit("blockLen", lenBurst, 0, 65535);
+    Limit("srcStride", srcStride, 0, 65535);
+    Limit("dstStride", dstStride, 0, 65535);
+    copy_gm_to_ubuf_align(4, dst, src, 0, nBurst, lenBurst * static_cast<int64_t>(BLOCK_BYTES), 0, 0,
+                          srcStride * static_cast<int64_t>(BLOCK_BYTES), dstStride);
+}

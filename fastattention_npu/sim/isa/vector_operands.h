@@ -1,0 +1,40 @@
+// The vector unit's operand model: which lanes of which repeats an instruction touches. A repeat is 8 blocks of 32 B;
+// normal mode masks the lanes of every repeat alike, counter mode runs over the first `count` elements.
+#pragma once
+#include "engine.h"
+
+namespace ascend_sim {
+
+constexpr uint64_t VECTOR_BLOCK_BYTES = 32;
+constexpr uint32_t BLOCKS_PER_REPEAT = 8;
+
+// Lanes of one instruction, decoded from the mask registers at issue.
+struct LanePlan {
+    uint32_t lanes = 0;       // of a full repeat
+    uint32_t repeats = 0;     // repeats to run
+    uint32_t active = 0;      // leading lanes that are active in every full repeat
+    uint32_t lastActive = 0;  // active lanes of the last repeat (counter mode ends inside it)
+    bool contiguous = true;   // the active lanes are the leading ones
+    uint64_t mask[2] = {0, 0};
+
+    uint32_t ActiveIn(uint32_t repeat) const { return repeat + 1 == repeats ? lastActive : active; }
+    bool Lane(uint32_t lane) const { return ((mask[lane / 64] >> (lane % 64)) & 1) != 0; }
+};
+
+LanePlan PlanLanes(uint32_t elementBytes, int64_t repeat);
+
+// Narrow fields of an operand; address alignment is judged with its region.
+void LimitOperand(const char* name, const VectorOperand& operand, int64_t blockStrideMax, bool destination);
+
+// Adds what the plan's lanes cover of an operand.
+void AddOperand(Instruction& instruction, const char* name, const VectorOperand& operand, const LanePlan& plan,
+                uint32_t elementBytes, bool write);
+
+// Destination and source of one repeat must coincide or be disjoint.
+void RequireNoPartialOverlap(const char* name, const VectorOperand& dst, const VectorOperand& src, const LanePlan& plan,
+                             uint32_t elementBytes);
+
+double VectorOccupation(double cyclesPerRepeat, uint32_t repeats);
+double VectorLatency();
+
+}  // namespace ascend_sim

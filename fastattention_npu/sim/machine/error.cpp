@@ -1,0 +1,28 @@
+// Formatting of error texts.
+#include "error.h"
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+namespace ascend_sim {
+
+std::string Format(const char* format, ...)
+{
+    char buffer[2048];
+    va_list args;
+    va_start(args, format);
+    std::vsnprintf(buffer, sizeof(buffer), format, args);
+    va_end(args);
+    return buffer;
+}
+
+std::string Describe(const CallSite& site)
+{
+    if (site.line == 0) return site.api;
+    // The path from the kernel tree on says enough and does not depend on the machine that built it.
+    const char* tree = std::strstr(site.file, "op_kernel/");
+    return Format("%s at %s:%u", site.api, tree != nullptr ? tree : site.file, site.line);
+}
+
+}  // namespace ascend_sim

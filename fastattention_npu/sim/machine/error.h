@@ -1,0 +1,27 @@
+// What the simulator says when it refuses: one exception type whose text names the API, the argument, its value, the
+// limit, the core, the pipe and the kernel's source line.
+#pragma once
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace ascend_sim {
+
+// Where in the kernel an API was called; filled by default arguments of the Ascend C layer.
+struct CallSite {
+    const char* api = "";
+    const char* file = "";
+    uint32_t line = 0;
+};
+
+class SimulatorError : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+// printf-style formatting into a string.
+std::string Format(const char* format, ...) __attribute__((format(printf, 1, 2)));
+
+std::string Describe(const CallSite& site);
+
+}  // namespace ascend_sim

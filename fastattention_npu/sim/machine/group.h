@@ -1,0 +1,65 @@
+// One core group: an AIC and its two AIVs with their cross-core counters, run as three fibers on one thread. Which
+// fiber runs next depends only on the counters, so a run is the same whatever the number of threads.
+#pragma once
+#include <array>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core.h"
+#include "fiber.h"
+#include "race.h"
+
+namespace ascend_sim {
+
+class Launch;
+
+class Group {
+public:
+    Group(const fastattn::SocSpec& soc, Launch& launch, uint32_t index);
+
+    // Runs until every core has finished (true) or all that are left wait for other groups (false). Rethrows a core's
+    // error.
+    bool Run(const std::function<void()>& program);
+
+    Core& At(uint32_t coreInGroup) { return *cores_[coreInGroup]; }
+    RaceDetector& Races() { return races_; }
+    std::vector<Hazard>& Hazards() { return hazards_; }
+    Launch& Owner() { return launch_; }
+    uint32_t Index() const { return index_; }
+
+    void CrossSet(Core& core, uint32_t mode, uint32_t id, const VectorClock& clock);
+    void CrossWait(Core& core, uint32_t id);
+    std::vector<std::string> WaitingCores() const;
+
+private:
+    // Posts of a flag that a core has not consumed yet, each with what it orders.
+    using Counter = std::deque<VectorClock>;
+
+    void Post(uint32_t coreInGroup, uint32_t id, const VectorClock& clock, const Core& setter);
+    void PostWhenAllSet(const Core& core, uint32_t id, const VectorClock& clock, uint32_t firstTarget,
+                        uint32_t lastTarget);
+    bool Consume(const Core& core, uint32_t id);
+    void Start(const std::function<void()>& program);
+    void RequireDrained() const;
+
+    Launch& launch_;
+    uint32_t index_;
+    std::array<std::unique_ptr<Core>, CORES_PER_GROUP> cores_;
+    std::array<std::unique_ptr<Fiber>, CORES_PER_GROUP> fibers_;
+    std::array<int32_t, CORES_PER_GROUP> waitingFor_;  // flag id, or -1
+    std::exception_ptr error_;
+    std::array<std::array<Counter, CROSS_CORE_FLAGS>, CORES_PER_GROUP> counters_;
+    // Sets by an AIV that count only when its twin has set as well (modes 1 and 2).
+    std::array<std::array<Counter, CROSS_CORE_FLAGS>, CORES_PER_GROUP> halves_;
+    // Mode 0: what this group's cores had done at their sets, and how many releases each core has consumed.
+    std::array<std::array<VectorClock, CROSS_CORE_FLAGS>, CORES_PER_GROUP> launchSets_;
+    std::array<std::array<uint32_t, CROSS_CORE_FLAGS>, CORES_PER_GROUP> launchConsumed_{};
+    RaceDetector races_;
+    std::vector<Hazard> hazards_;
+};
+
+}  // namespace ascend_sim

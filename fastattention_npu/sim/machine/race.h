@@ -1,0 +1,70 @@
+// Happens-before over one core group: which accesses are ordered by flags, barriers and cross-core counters. Every pipe
+// of the group's three cores is a thread with a vector clock; an access that meets an earlier one that its clock does
+// not cover, one of them writing, is a hazard. Time plays no part: an order that happens to come out right is refused.
+#pragma once
+#include <array>
+#include <string>
+#include <vector>
+
+#include "error.h"
+#include "types.h"
+
+namespace ascend_sim {
+
+constexpr uint32_t GROUP_THREADS = CORES_PER_GROUP * PIPES;
+
+inline uint32_t ThreadOf(uint32_t coreInGroup, Pipe pipe) { return coreInGroup * PIPES + static_cast<uint32_t>(pipe); }
+
+struct VectorClock {
+    std::array<uint32_t, GROUP_THREADS> at{};
+    void Join(const VectorClock& other)
+    {
+        for (uint32_t i = 0; i < GROUP_THREADS; ++i) at[i] = at[i] > other.at[i] ? at[i] : other.at[i];
+    }
+};
+
+// An access that later ones are compared with.
+struct Access {
+    uint32_t time = 0;
+    bool write = false;
+    bool unordered = false;  // even the own pipe needs a barrier after it (small dependent Mmads)
+    Region region;
+    CallSite site;
+    const char* operand = "";
+};
+
+struct Hazard {
+    std::string text;
+};
+
+class RaceDetector {
+public:
+    explicit RaceDetector(bool enabled) : enabled_(enabled) {}
+
+    // A new instruction on the thread: its time stamp.
+    uint32_t Tick(uint32_t thread) { return ++issued_[thread]; }
+    VectorClock& Clock(uint32_t thread) { return clocks_[thread]; }
+    // What is known once everything issued to the thread so far has completed.
+    VectorClock Completed(uint32_t thread) const;
+    // A barrier on the thread: its own earlier instructions are complete.
+    void Complete(uint32_t thread) { clocks_[thread].at[thread] = issued_[thread]; }
+
+    // Compares an access with all that it is not ordered after, then remembers it.
+    // memoryOwner: the core in the group whose local memory it is (0 for GM).
+    void Check(uint32_t thread, uint32_t memoryOwner, const Access& access, std::vector<Hazard>& hazards);
+
+private:
+    using History = std::vector<Access>;
+
+    void CheckAgainst(uint32_t thread, uint32_t other, const Access& access, const History& history,
+                      std::vector<Hazard>& hazards) const;
+    void Prune(uint32_t space, uint32_t owner, uint32_t thread);
+
+    bool enabled_;
+    std::array<uint32_t, GROUP_THREADS> issued_{};
+    std::array<VectorClock, GROUP_THREADS> clocks_{};
+    // Per memory (space and owning core) and thread.
+    std::array<std::array<std::array<History, GROUP_THREADS>, CORES_PER_GROUP>, SPACES> history_;
+};
+
+}  // namespace ascend_sim

@@ -1,0 +1,52 @@
+// See report.h.
+#include "report.h"
+
+#include <algorithm>
+
+namespace ascend_sim {
+
+namespace {
+
+std::string PipeKey(CoreKind kind, uint32_t pipe)
+{
+    static const char* const names[] = {"scalar", "vector", "cube", "mte1", "mte2", "mte3", "fixpipe"};
+    return std::string(kind == CoreKind::AIC ? "aic." : "aiv.") + names[pipe];
+}
+
+}  // namespace
+
+Report MakeReport(const fastattn::SocSpec& soc, Launch& launch)
+{
+    const LaunchResult result = launch.Result();
+    const Timing timing = ComputeTiming(soc, result.traces);
+    Report report;
+    report.cycles = timing.cycles;
+    report.timeUs = timing.cycles / soc.clockMhz;
+    report.cubeMacs = result.traffic.cubeMacs;
+    report.peakTflops = fastattn::PeakTflops(soc);
+    report.gmBytesRead = result.traffic.gmBytesRead;
+    report.gmBytesWritten = result.traffic.gmBytesWritten;
+    // L2 holds what was touched before as long as the launch's footprint fits; beyond that nothing is claimed.
+    const uint64_t footprint = launch.Gm().TouchedBytes();
+    const bool fits = static_cast<double>(footprint) <= soc.l2Bytes;
+    report.l2HitBytes = fits && report.gmBytesRead > footprint ? report.gmBytesRead - footprint : 0;
+    report.instructions = result.traffic.instructions;
+    report.hazards = result.hazards;
+    double most = -1;
+    for (const CoreKind kind : {CoreKind::AIC, CoreKind::AIV}) {
+        const auto& busy = kind == CoreKind::AIC ? timing.aicBusyCycles : timing.aivBusyCycles;
+        for (uint32_t pipe = 0; pipe < PIPES; ++pipe) {
+            const bool exists = pipe == static_cast<uint32_t>(Pipe::S) || busy[pipe] > 0;
+            if (!exists) continue;
+            const double fraction = busy[pipe] / timing.cycles;
+            report.pipeBusy[PipeKey(kind, pipe)] = fraction;
+            if (fraction > most) {
+                most = fraction;
+                report.bottleneck = PipeKey(kind, pipe);
+            }
+        }
+    }
+    return report;
+}
+
+}  // namespace ascend_sim

@@ -1,0 +1,28 @@
+// What a launch says about itself once it has run: time, load of every pipe, traffic, hazards.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "clock.h"
+#include "launch.h"
+
+namespace ascend_sim {
+
+struct Report {
+    double cycles = 0;
+    double timeUs = 0;
+    std::map<std::string, double> pipeBusy;  // "aic.m": fraction of the time, mean over the cores
+    std::string bottleneck;                  // the busiest pipe
+    double cubeMacs = 0;                     // multiply-adds that the cubes did, padding included
+    double peakTflops = 0;
+    uint64_t gmBytesRead = 0;
+    uint64_t gmBytesWritten = 0;
+    uint64_t l2HitBytes = 0;
+    uint64_t instructions = 0;
+    std::vector<std::string> hazards;
+};
+
+Report MakeReport(const fastattn::SocSpec& soc, Launch& launch);
+
+}  // namespace ascend_sim

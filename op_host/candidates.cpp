@@ -1,0 +1,173 @@
+// Grids per field. The public schedule (128 x 512, ring 3, preload 2) is among the candidates of every long problem.
+#include "candidates.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "../op_kernel/flash_attention/storage.h"
+#include "limits.h"
+
+namespace fastattn {
+namespace {
+
+constexpr uint32_t MAX_BLOCK_Q = 128;
+constexpr uint32_t MAX_L1_TILE_KV = 512;
+constexpr uint32_t MIN_L1_TILE_KV = 128;  // shorter tiles pay the DMA head too often
+
+using Values = std::vector<uint32_t>;
+
+// The overridden value if there is one, otherwise the grid without what lies above the limit; never empty.
+Values Choose(const Overrides& overrides, const char* name, const Values& grid, uint64_t atMost)
+{
+    const auto found = overrides.find(name);
+    if (found != overrides.end()) {
+        return {static_cast<uint32_t>(found->second)};
+    }
+    Values values;
+    for (uint32_t value : grid) {
+        if (value <= atMost) {
+            values.push_back(value);
+        }
+    }
+    if (values.empty()) {
+        values.push_back(*std::min_element(grid.begin(), grid.end()));
+    }
+    return values;
+}
+
+Values BlockQValues(const FlashAttentionTiling& base, const SocSpec& soc, const Overrides& overrides)
+{
+    const uint64_t rows = RoundUp(base.seqQ, FRACTAL_ROWS);
+    Values grid = {MAX_BLOCK_Q, 64};
+    if (rows < MAX_BLOCK_Q) {
+        grid = {static_cast<uint32_t>(rows)};
+    }
+    // Too few blocks to occupy every core: smaller ones spread the work.
+    const double tasksOf64 =
+        static_cast<double>(base.batch) * base.headsQ * static_cast<double>(CeilDiv(base.seqQ, 64));
+    if (tasksOf64 < soc.aicCores) {
+        for (uint32_t small : {32u, 16u}) {
+            if (small < rows) {
+                grid.push_back(small);
+            }
+        }
+    }
+    return Choose(overrides, "block_q", grid, MAX_BLOCK_Q);
+}
+
+Values BlockKvValues(const FlashAttentionTiling& base, const Overrides& overrides)
+{
+    Values grid = {512, 1024, 768, 256};
+    const auto l1Tile = overrides.find("l1_tile_kv");
+    if (l1Tile != overrides.end()) {
+        const uint64_t step = std::lcm<uint64_t>(MASK_ROW_ALIGN_ELEMS, static_cast<uint64_t>(l1Tile->second));
+        if (step <= static_cast<uint64_t>(LimitOf("block_kv").max)) {
+            grid = {static_cast<uint32_t>(step)};
+            for (uint64_t keys = 2 * step; keys <= 1024; keys += step) {
+                grid.insert(grid.begin(), static_cast<uint32_t>(keys));
+            }
+        }
+    }
+    return Choose(overrides, "block_kv", grid, RoundUp(base.seqKv, MASK_ROW_ALIGN_ELEMS));
+}
+
+Values L0TileValues(uint32_t blockKv, const Overrides& overrides)
+{
+    Values grid = {128, 256, 64};
+    const auto l1Tile = overrides.find("l1_tile_kv");
+    if (l1Tile != overrides.end() && l1Tile->second % 64 != 0) {
+        // None of the usual tiles divides this one: take its own divisors, the widest first.
+        grid.clear();
+        for (int64_t parts = 1; parts <= l1Tile->second / FRACTAL_ROWS; ++parts) {
+            const int64_t keys = l1Tile->second / parts;
+            if (l1Tile->second % parts == 0 && keys % FRACTAL_ROWS == 0 && keys <= 256) {
+                grid.push_back(static_cast<uint32_t>(keys));
+            }
+        }
+    }
+    return Choose(overrides, "l0_tile_kv", grid, blockKv);
+}
+
+Values L1TileValues(uint32_t blockKv, uint32_t l0TileKv, const Overrides& overrides)
+{
+    Values grid;
+    for (uint32_t keys = l0TileKv; keys <= std::min(blockKv, MAX_L1_TILE_KV); keys += l0TileKv) {
+        if (blockKv % keys == 0 && keys >= MIN_L1_TILE_KV) {
+            grid.insert(grid.begin(), keys);
+        }
+    }
+    if (grid.empty()) {
+        grid.push_back(l0TileKv);
+    }
+    return Choose(overrides, "l1_tile_kv", grid, blockKv);
+}
+
+std::vector<std::pair<uint32_t, uint32_t>> RingPreloadValues(const Overrides& overrides)
+{
+    const auto ring = overrides.find("ring");
+    const auto preload = overrides.find("preload");
+    const auto value = [](auto entry) { return static_cast<uint32_t>(entry->second); };
+    if (ring != overrides.end() && preload != overrides.end()) {
+        return {{value(ring), value(preload)}};
+    }
+    if (ring != overrides.end()) {
+        return {{value(ring), value(ring) - 1}};
+    }
+    if (preload != overrides.end()) {
+        return {{value(preload) + 1, value(preload)}};
+    }
+    return {{3, 2}, {2, 1}, {4, 3}};
+}
+
+}  // namespace
+
+void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttentionTiling& t)
+{
+    t.numBlocksQ = static_cast<uint32_t>(CeilDiv(t.seqQ, t.blockQ));
+    if (overrides.count("block_dim") == 0) {
+        const double tasks = static_cast<double>(t.batch) * t.headsQ * t.numBlocksQ;
+        t.blockDim = static_cast<uint32_t>(std::min(soc.aicCores, tasks));
+    }
+    if (overrides.count("mask_block") == 0) {
+        t.maskBlock = static_cast<uint32_t>(RoundUp(std::max(t.blockQ, t.blockKv), MASK_ROW_ALIGN_ELEMS));
+    }
+    const WorkspaceMap map = MakeWorkspaceMap(t);
+    t.workspaceBytesPerGroup = map.bytesPerGroup;
+    t.workspaceSOffsetBytes = map.sOffsetBytes;
+    t.workspacePOffsetBytes = map.pOffsetBytes;
+    t.workspaceOOffsetBytes = map.oOffsetBytes;
+}
+
+std::vector<FlashAttentionTiling> MakeCandidates(const FlashAttentionTiling& base, const SocSpec& soc,
+                                                 const Overrides& overrides)
+{
+    std::vector<FlashAttentionTiling> candidates;
+    FlashAttentionTiling t = base;
+    ApplyOverrides(overrides, t);
+    for (const uint32_t blockQ : BlockQValues(base, soc, overrides)) {
+        t.blockQ = blockQ;
+        for (const uint32_t blockKv : BlockKvValues(base, overrides)) {
+            t.blockKv = blockKv;
+            for (const uint32_t l0TileKv : L0TileValues(blockKv, overrides)) {
+                t.l0TileKv = l0TileKv;
+                for (const uint32_t l1TileKv : L1TileValues(blockKv, l0TileKv, overrides)) {
+                    t.l1TileKv = l1TileKv;
+                    for (const uint32_t stripRows :
+                         Choose(overrides, "strip_rows", {32, 16, 8}, RowsPerVectorCore(blockQ))) {
+                        t.stripRows = stripRows;
+                        for (const auto& [ring, preload] : RingPreloadValues(overrides)) {
+                            t.ring = ring;
+                            t.preload = preload;
+                            DeriveFields(soc, overrides, t);
+                            candidates.push_back(t);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    return candidates;
+}
+
+}  // namespace fastattn

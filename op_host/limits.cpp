@@ -1,0 +1,89 @@
+// The rows of the limits table and the one check that reads them. Field widths: Ascend C documentation of Nd2NzParams,
+// LoadData2DParams, Mmad, CrossCoreSetFlag and the vector repeat parameters for dav-2201.
+#include "limits.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace fastattn {
+
+const std::vector<Limit>& Limits()
+{
+    constexpr LimitGroup PROBLEM = LimitGroup::PROBLEM;
+    constexpr LimitGroup TILING = LimitGroup::TILING;
+    static const std::vector<Limit> limits = {
+        {"b", PROBLEM, 1, 65535, 1, "keeps element offsets within 64 bits", "split the batch into several calls"},
+        {"s_q", PROBLEM, 1, 1 << 30, 1, "positions are compared in int32", "split the queries into several calls"},
+        {"s_kv", PROBLEM, 1, 1 << 30, 1, "positions are compared in int32", "split the keys and combine by lse"},
+        {"h_q", PROBLEM, 1, 65535, 1, "keeps element offsets within 64 bits", "split the heads into several calls"},
+        {"h_kv", PROBLEM, 1, 65535, 1, "keeps element offsets within 64 bits", "split the heads into several calls"},
+        {"d", PROBLEM, 16, 128, 16, "whole cube fractals that fit L0 and UB; pad with zeros", ""},
+        {"gm_pitch", PROBLEM, 1, 65535, 1, "elements between two rows; ND2NZ srcDValue is 16 bits wide",
+         "use the BNSD layout, or fewer heads in a call"},
+        {"stride", PROBLEM, 0, int64_t{1} << 40, 1, "elements; beyond any HBM", "pass the tensor's own strides"},
+        {"block_q", TILING, 16, 256, 16, "rows of whole cube fractals", ""},
+        {"block_kv", TILING, 256, 1792, 256,
+         "mask rows fill 32 B blocks, and a row of fp32 scores spans at most 255 of them (uint8 repeat stride)", ""},
+        {"ring", TILING, 2, CROSS_CORE_COUNTER_MAX - 1, 1, "cross-core flags count to 15", ""},
+        {"preload", TILING, 1, CROSS_CORE_COUNTER_MAX - 2, 1, "the ring holds one slot more", ""},
+        {"l1_tile_kv", TILING, 16, 16384, 16, "ND2NZ nValue", ""},
+        {"l0_tile_kv", TILING, 16, 4080, 16, "Mmad m, n, k of 12 bits, in whole fractals", ""},
+        {"strip_rows", TILING, 8, 248, 8, "one Brcb fills 8 rows, and vector repeatTimes is a uint8", ""},
+        {"mask_block", TILING, 256, 2048, 256, "mask rows fill 32 B blocks; the M-mask stays within 2 MB", ""},
+        {"block_dim", TILING, 1, 65535, 1, "one a cube core; the SoC has fewer", ""},
+    };
+    return limits;
+}
+
+const Limit& LimitOf(const std::string& key)
+{
+    for (const Limit& limit : Limits()) {
+        if (key == limit.key) {
+            return limit;
+        }
+    }
+    throw std::logic_error("no limit named " + key);
+}
+
+namespace {
+
+// The nearest legal values, or the row's own advice for a value that is too large.
+std::string RemedyFor(const Limit& limit, int64_t value)
+{
+    if (value > limit.max && *limit.remedy != '\0') {
+        return limit.remedy;
+    }
+    const int64_t clamped = std::clamp(value, limit.min, limit.max);
+    const int64_t below = clamped / limit.multiple * limit.multiple;
+    std::string remedy = "use " + std::to_string(below);
+    if (below != clamped) {
+        remedy += " or " + std::to_string(below + limit.multiple);
+    }
+    return remedy;
+}
+
+}  // namespace
+
+bool IsWithin(const Limit& limit, int64_t value)
+{
+    return value >= limit.min && value <= limit.max && value % limit.multiple == 0;
+}
+
+std::string DescribeLimit(const Limit& limit)
+{
+    std::string text = std::to_string(limit.min) + " to " + std::to_string(limit.max);
+    if (limit.multiple > 1) {
+        text += " in multiples of " + std::to_string(limit.multiple);
+    }
+    return text + " (" + limit.why + ")";
+}
+
+void CheckLimit(const Limit& limit, const std::string& name, int64_t value, Reasons& reasons)
+{
+    if (IsWithin(limit, value)) {
+        return;
+    }
+    reasons.push_back({name, std::to_string(value), DescribeLimit(limit), RemedyFor(limit, value)});
+}
+
+}  // namespace fastattn

@@ -1,0 +1,99 @@
+// problem -> candidates -> check -> modelled cost -> plan.
+#include "plan.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "candidates.h"
+
+namespace fastattn {
+namespace {
+
+// The model leaves out contention and bank conflicts, so nearer costs than this do not count: among them the order of
+// the candidates decides.
+constexpr double MODEL_RESOLUTION = 0.05;
+
+struct CostedCandidate {
+    const FlashAttentionTiling* tiling;
+    double cycles;
+};
+
+// Those that fit, in their order.
+std::vector<CostedCandidate> CostCandidates(const std::vector<FlashAttentionTiling>& candidates, const SocSpec& soc)
+{
+    std::vector<CostedCandidate> costed;
+    GroupLoad load;
+    for (const FlashAttentionTiling& candidate : candidates) {
+        if (!CheckTiling(candidate, soc).empty()) {
+            continue;
+        }
+        // Neighbours in the list share their block sizes, so their load.
+        const FlashAttentionTiling* last = costed.empty() ? nullptr : costed.back().tiling;
+        if (last == nullptr || last->blockQ != candidate.blockQ || last->blockKv != candidate.blockKv) {
+            load = BusiestGroup(candidate);
+        }
+        costed.push_back({&candidate, ModelCost(candidate, soc, load).cycles});
+    }
+    return costed;
+}
+
+// The first candidate whose cost the model cannot tell from the least.
+std::optional<FlashAttentionTiling> Choose(const std::vector<FlashAttentionTiling>& candidates, const SocSpec& soc)
+{
+    const std::vector<CostedCandidate> costed = CostCandidates(candidates, soc);
+    double least = std::numeric_limits<double>::infinity();
+    for (const CostedCandidate& candidate : costed) {
+        least = std::min(least, candidate.cycles);
+    }
+    for (const CostedCandidate& candidate : costed) {
+        if (candidate.cycles <= least * (1 + MODEL_RESOLUTION)) {
+            return *candidate.tiling;
+        }
+    }
+    return std::nullopt;
+}
+
+// What stands in the way of the candidate that breaks the fewest rules: those that the overrides cannot help.
+Reasons FewestReasons(const std::vector<FlashAttentionTiling>& candidates, const SocSpec& soc)
+{
+    Reasons fewest;
+    for (const FlashAttentionTiling& candidate : candidates) {
+        Reasons reasons = CheckTiling(candidate, soc);
+        if (fewest.empty() || reasons.size() < fewest.size()) {
+            fewest = std::move(reasons);
+        }
+    }
+    return fewest;
+}
+
+}  // namespace
+
+Plan MakePlan(const Problem& problem, const SocSpec& soc, const Overrides& overrides)
+{
+    const std::string headline = "no flash attention plan on " + soc.name;
+    Reasons reasons = CheckProblem(problem, soc);
+    const bool problemOk = reasons.empty();
+    Overrides usable = overrides;
+    for (Reason& reason : TakeBadOverrides(usable)) {
+        reasons.push_back(std::move(reason));
+    }
+    if (!problemOk) {
+        throw Refusal(headline, std::move(reasons));
+    }
+    const std::vector<FlashAttentionTiling> candidates = MakeCandidates(TilingOfProblem(problem), soc, usable);
+    const std::optional<FlashAttentionTiling> best = Choose(candidates, soc);
+    if (!best) {
+        for (Reason& reason : FewestReasons(candidates, soc)) {
+            reasons.push_back(std::move(reason));
+        }
+    }
+    if (!reasons.empty()) {
+        throw Refusal(headline, std::move(reasons));
+    }
+    return {*best, best->workspaceBytesPerGroup * best->blockDim, PlaceBuffers(*best, soc),
+            ModelCost(*best, soc, BusiestGroup(*best)), ModelLimit(*best, soc)};
+}
+
+}  // namespace fastattn

@@ -1,0 +1,49 @@
+// The attention problem as a caller states it, its validation and what follows from it alone: element strides and the
+// number of (query, key) pairs that count. First stage of op_host: problem -> candidates -> check -> cost -> plan.
+// Values are kept as received (signed, names as text), so that an error can quote them.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "../op_kernel/flash_attention/tiling.h"
+#include "refusal.h"
+#include "soc_spec.h"
+
+namespace fastattn {
+
+// Element strides of (batch, seq, head) in the order of a BSND tensor; dim is contiguous.
+using Strides = std::array<int64_t, 3>;
+
+struct Problem {
+    int64_t b = 0;
+    int64_t sQ = 0;
+    int64_t sKv = 0;
+    int64_t hQ = 0;
+    int64_t hKv = 0;
+    int64_t d = 0;
+    std::string dtype = "fp16";
+    std::string layout = "BSND";  // decides the strides that are not given
+    bool causal = false;
+    bool hasSeqUsedKv = false;           // a batch entry may use fewer than sKv keys
+    std::optional<double> softmaxScale;  // 1 / sqrt(d) if absent
+    std::optional<Strides> qStrides;
+    std::optional<Strides> kStrides;
+    std::optional<Strides> vStrides;
+    std::optional<Strides> oStrides;
+};
+
+Reasons CheckProblem(const Problem& problem, const SocSpec& soc);
+
+// A tiling with every field that the problem decides; sizes, schedule and workspace are still zero.
+// The problem must have passed CheckProblem.
+FlashAttentionTiling TilingOfProblem(const Problem& problem);
+
+// (query, key) pairs of all heads that causality leaves; every key of the capacity counts as used.
+double UsefulPairs(const FlashAttentionTiling& tiling);
+
+// Bytes of Q, K, V, O (fp16) and lse (fp32), each once.
+double OperandBytes(const FlashAttentionTiling& tiling);
+
+}  // namespace fastattn

@@ -1,0 +1,102 @@
+// Exact block counts from the geometry; the same arithmetic as mask_window.h, in closed form for a whole row of blocks.
+#include "schedule.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "../op_kernel/common/hardware.h"
+
+namespace fastattn {
+
+RowOfBlocks BlocksOfRow(const FlashAttentionTiling& t, uint32_t blockIndexQ)
+{
+    const int64_t row0 = static_cast<int64_t>(blockIndexQ) * t.blockQ;
+    const int64_t rows = std::min<int64_t>(t.blockQ, t.seqQ - row0);
+    int64_t keys = t.seqKv;                                               // that the last row sees
+    int64_t visible = static_cast<int64_t>(CeilDiv(t.seqKv, t.blockKv));  // blocks that every row sees whole
+    if (t.causal != 0) {
+        const int64_t firstRowKeys = row0 + 1 + static_cast<int64_t>(t.seqKv) - t.seqQ;
+        keys = std::clamp<int64_t>(firstRowKeys + rows - 1, 0, t.seqKv);
+        if (firstRowKeys < static_cast<int64_t>(t.seqKv)) {
+            visible = std::max<int64_t>(firstRowKeys, 0) / t.blockKv;
+        }
+    }
+    const int64_t blocks = static_cast<int64_t>(CeilDiv(static_cast<uint64_t>(keys), t.blockKv));
+    const int64_t lastCols = blocks == 0 ? 0 : keys - (blocks - 1) * t.blockKv;
+    return {static_cast<uint32_t>(blocks), static_cast<uint32_t>(std::max<int64_t>(blocks - visible, 0)),
+            static_cast<uint32_t>(lastCols)};
+}
+
+uint64_t TaskOfGroup(const FlashAttentionTiling& t, uint32_t round, uint32_t group)
+{
+    const uint32_t place = round % 2 == 0 ? group : t.blockDim - 1 - group;
+    return static_cast<uint64_t>(round) * t.blockDim + place;
+}
+
+uint32_t BlockIndexQ(const FlashAttentionTiling& t, uint64_t task)
+{
+    const uint64_t batchHeads = static_cast<uint64_t>(t.batch) * t.headsQ;
+    return static_cast<uint32_t>(t.numBlocksQ - 1 - task / batchHeads);
+}
+
+namespace {
+
+// Calls visit(row of blocks) for each task of the group.
+template <class Visit>
+void ForTasks(const FlashAttentionTiling& t, const std::vector<RowOfBlocks>& rows, uint32_t group, const Visit& visit)
+{
+    const uint64_t numTasks = static_cast<uint64_t>(t.batch) * t.headsQ * t.numBlocksQ;
+    for (uint32_t round = 0; static_cast<uint64_t>(round) * t.blockDim < numTasks; ++round) {
+        const uint64_t task = TaskOfGroup(t, round, group);
+        if (task < numTasks) {
+            visit(rows[BlockIndexQ(t, task)]);
+        }
+    }
+}
+
+}  // namespace
+
+GroupLoad BusiestGroup(const FlashAttentionTiling& t)
+{
+    std::vector<RowOfBlocks> rows(t.numBlocksQ);
+    for (uint32_t i = 0; i < t.numBlocksQ; ++i) {
+        rows[i] = BlocksOfRow(t, i);
+    }
+    uint32_t busiest = 0;
+    uint64_t most = 0;
+    for (uint32_t group = 0; group < t.blockDim; ++group) {
+        uint64_t blocks = 0;
+        ForTasks(t, rows, group, [&](const RowOfBlocks& row) { blocks += row.blocks; });
+        if (blocks > most) {
+            most = blocks;
+            busiest = group;
+        }
+    }
+    GroupLoad load;
+    std::map<std::pair<uint32_t, bool>, uint64_t> counts;
+    const auto add = [&](uint32_t cols, bool masked, uint64_t count) {
+        // Problems shorter than a step keep their own width.
+        const uint32_t step = std::min(static_cast<uint32_t>(RoundUp(cols, REPEAT_FP32_ELEMS)), t.seqKv);
+        if (count > 0) {
+            counts[{step, masked}] += count;
+        }
+    };
+    ForTasks(t, rows, busiest, [&](const RowOfBlocks& row) {
+        ++load.tasks;
+        load.blocks += row.blocks;
+        load.maskedBlocks += row.masked;
+        if (row.blocks > 0) {
+            const uint32_t maskedWhole = row.masked > 0 ? row.masked - 1 : 0;
+            add(t.blockKv, false, row.blocks - 1 - maskedWhole);
+            add(t.blockKv, true, maskedWhole);
+            add(row.lastCols, row.masked > 0, 1);
+        }
+    });
+    for (const auto& [kind, count] : counts) {
+        load.kinds.push_back({kind.first, kind.second, count});
+    }
+    return load;
+}
+
+}  // namespace fastattn

@@ -1,0 +1,103 @@
+// Rows of the field tables, and overriding by name.
+#include "tiling_fields.h"
+
+#include <iterator>
+
+#include "limits.h"
+
+namespace fastattn {
+
+using T = FlashAttentionTiling;
+
+const std::vector<TilingField>& TilingFields()
+{
+    static const std::vector<TilingField> fields = {
+        {"batch", &T::batch, false},
+        {"heads_q", &T::headsQ, false},
+        {"heads_kv", &T::headsKv, false},
+        {"seq_q", &T::seqQ, false},
+        {"seq_kv", &T::seqKv, false},
+        {"head_dim", &T::headDim, false},
+        {"causal", &T::causal, false},
+        {"has_seq_used_kv", &T::hasSeqUsedKv, false},
+        {"block_q", &T::blockQ, true},
+        {"block_kv", &T::blockKv, true},
+        {"ring", &T::ring, true},
+        {"preload", &T::preload, true},
+        {"l1_tile_kv", &T::l1TileKv, true},
+        {"l0_tile_kv", &T::l0TileKv, true},
+        {"strip_rows", &T::stripRows, true},
+        {"mask_block", &T::maskBlock, true},
+        {"block_dim", &T::blockDim, true},
+        {"num_blocks_q", &T::numBlocksQ, false},
+    };
+    return fields;
+}
+
+const std::vector<TilingOffsetField>& TilingOffsetFields()
+{
+    static const std::vector<TilingOffsetField> fields = {
+        {"workspace_bytes_per_group", &T::workspaceBytesPerGroup},
+        {"workspace_s_offset_bytes", &T::workspaceSOffsetBytes},
+        {"workspace_p_offset_bytes", &T::workspacePOffsetBytes},
+        {"workspace_o_offset_bytes", &T::workspaceOOffsetBytes},
+    };
+    return fields;
+}
+
+const std::vector<TilingStridesField>& TilingStridesFields()
+{
+    static const std::vector<TilingStridesField> fields = {
+        {"q_strides", &T::q}, {"k_strides", &T::k}, {"v_strides", &T::v}, {"o_strides", &T::o}};
+    return fields;
+}
+
+namespace {
+
+const TilingField* FindOverridable(const std::string& name)
+{
+    for (const TilingField& field : TilingFields()) {
+        if (field.overridable && name == field.name) {
+            return &field;
+        }
+    }
+    return nullptr;
+}
+
+std::string OverridableNames()
+{
+    std::string names;
+    for (const TilingField& field : TilingFields()) {
+        if (field.overridable) {
+            names += (names.empty() ? "" : ", ") + std::string(field.name);
+        }
+    }
+    return names;
+}
+
+}  // namespace
+
+Reasons TakeBadOverrides(Overrides& overrides)
+{
+    Reasons reasons;
+    for (auto entry = overrides.begin(); entry != overrides.end();) {
+        const size_t before = reasons.size();
+        if (FindOverridable(entry->first) == nullptr) {
+            reasons.push_back({entry->first, std::to_string(entry->second), "one of " + OverridableNames(),
+                               "remove or rename this tiling field"});
+        } else {
+            CheckLimit(LimitOf(entry->first), entry->first, entry->second, reasons);
+        }
+        entry = reasons.size() == before ? std::next(entry) : overrides.erase(entry);
+    }
+    return reasons;
+}
+
+void ApplyOverrides(const Overrides& overrides, FlashAttentionTiling& tiling)
+{
+    for (const auto& [name, value] : overrides) {
+        tiling.*(FindOverridable(name)->member) = static_cast<uint32_t>(value);
+    }
+}
+
+}  // namespace fastattn

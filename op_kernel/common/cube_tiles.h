@@ -1,0 +1,114 @@
+// Movement of matrix tiles on the cube core, in the fractal layouts that Mmad reads: GM rows to L1 column strips (zN),
+// L1 to L0A (zZ) and L0B (nZ), L0C back to GM rows. No synchronisation here: the callers' rings order these.
+// Layouts: Ascend C documentation, "LoadData" and "DataCopy with Nd2NzParams"; 2-byte elements, 16 x 16 fractals.
+#pragma once
+#include "hardware.h"
+#include "kernel_operator.h"
+
+namespace fastattn {
+
+constexpr uint32_t FRACTAL_ELEMS = FRACTAL_ROWS * C0_B16_ELEMS;
+constexpr uint32_t DEPENDENT_MMAD_FRACTALS = 10;  // fewer output fractals: dependent Mmads need PIPE_M barriers
+
+__aicore__ inline uint32_t Fractals(uint32_t elems) { return (elems + FRACTAL_ROWS - 1) / FRACTAL_ROWS; }
+
+// rows x cols of GM (row pitch in elements) -> L1 strips of 16 columns, each of stripRows rows.
+template <class T>
+__aicore__ inline void LoadRowsToL1(const AscendC::LocalTensor<T>& l1, const AscendC::GlobalTensor<T>& gm,
+                                    uint32_t rows, uint32_t cols, uint64_t rowPitch, uint32_t stripRows)
+{
+    AscendC::Nd2NzParams p;
+    p.ndNum = 1;
+    p.nValue = rows;
+    p.dValue = cols;
+    p.srcNdMatrixStride = 0;
+    p.srcDValue = rowPitch;
+    p.dstNzC0Stride = stripRows;
+    p.dstNzNStride = 1;
+    p.dstNzMatrixStride = 0;
+    AscendC::DataCopy(l1, gm, p);
+}
+
+// Left operand (rows x depth): zN -> zZ, one row of fractals a call.
+template <class T>
+__aicore__ inline void LoadLeft(const AscendC::LocalTensor<T>& l0a, const AscendC::LocalTensor<T>& l1, uint32_t rows,
+                                uint32_t depth)
+{
+    const uint32_t rowFractals = Fractals(rows);
+    const uint32_t depthFractals = Fractals(depth);
+    AscendC::LoadData2DParams p;
+    p.repeatTimes = depthFractals;
+    p.srcStride = rowFractals;
+    p.dstGap = 0;
+    p.ifTranspose = false;
+    for (uint32_t i = 0; i < rowFractals; ++i) {
+        p.startIndex = i;
+        AscendC::LoadData(l0a[i * depthFractals * FRACTAL_ELEMS], l1, p);
+    }
+}
+
+// Right operand stored as (cols x depth), depth contiguous, as K is for Q·K^T: zN already is nZ.
+template <class T>
+__aicore__ inline void LoadRightTransposed(const AscendC::LocalTensor<T>& l0b, const AscendC::LocalTensor<T>& l1,
+                                           uint32_t cols, uint32_t depth)
+{
+    AscendC::LoadData2DParams p;
+    p.startIndex = 0;
+    p.repeatTimes = Fractals(cols) * Fractals(depth);
+    p.srcStride = 1;
+    p.dstGap = 0;
+    p.ifTranspose = false;
+    AscendC::LoadData(l0b, l1, p);
+}
+
+// Right operand stored as (depth x cols), cols contiguous, as V is for P·V: every fractal is turned on the way.
+template <class T>
+__aicore__ inline void LoadRight(const AscendC::LocalTensor<T>& l0b, const AscendC::LocalTensor<T>& l1, uint32_t depth,
+                                 uint32_t cols)
+{
+    const uint32_t depthFractals = Fractals(depth);
+    const uint32_t colFractals = Fractals(cols);
+    AscendC::LoadData2DParams p;
+    p.repeatTimes = colFractals;
+    p.srcStride = depthFractals;
+    p.dstGap = 0;
+    p.ifTranspose = true;
+    for (uint32_t i = 0; i < depthFractals; ++i) {
+        p.startIndex = i;
+        AscendC::LoadData(l0b[i * colFractals * FRACTAL_ELEMS], l1, p);
+    }
+}
+
+// l0c (rows x cols) = or += l0a (rows x depth) · l0b (depth x cols). Rows are rounded up to whole fractals, because a
+// single row would switch the cube to its GEMV mode; the extra rows are never stored.
+template <class T>
+__aicore__ inline void Multiply(const AscendC::LocalTensor<float>& l0c, const AscendC::LocalTensor<T>& l0a,
+                                const AscendC::LocalTensor<T>& l0b, uint32_t rows, uint32_t cols, uint32_t depth,
+                                bool first)
+{
+    AscendC::MmadParams p;
+    p.m = Fractals(rows) * FRACTAL_ROWS;
+    p.n = cols;
+    p.k = depth;
+    p.cmatrixInitVal = first;
+    if (!first && Fractals(rows) * Fractals(cols) < DEPENDENT_MMAD_FRACTALS) {
+        AscendC::PipeBarrier<PIPE_M>();
+    }
+    AscendC::Mmad(l0c, l0a, l0b, p);
+}
+
+// l0c (rows x cols) -> GM rows in fp32.
+__aicore__ inline void StoreAccumulator(const AscendC::GlobalTensor<float>& gm, const AscendC::LocalTensor<float>& l0c,
+                                        uint32_t rows, uint32_t cols, uint32_t rowPitch)
+{
+    AscendC::FixpipeParamsV220 p;
+    p.nSize = cols;
+    p.mSize = rows;
+    p.srcStride = Fractals(rows) * FRACTAL_ROWS;
+    p.dstStride = rowPitch;
+    p.quantPre = QuantMode_t::NoQuant;
+    p.deqScalar = 0;
+    AscendC::Fixpipe<float, float, AscendC::CFG_ROW_MAJOR>(gm, l0c, p);
+}
+
+}  // namespace fastattn

@@ -1,0 +1,72 @@
+// Rings of buffers between two pipes of one core. A ring owns the pair of flags of each slot: FREE travels from the
+// consumer back to the producer, READY forward. FREE is set once for every slot before the first use and waited for
+// once after the last, so that no flag is left behind (SetFlag/WaitFlag page of the Ascend C documentation).
+// Kernels name stages and slots; events appear only here.
+#pragma once
+#include "../flash_attention/storage.h"
+#include "kernel_operator.h"
+
+namespace fastattn {
+
+template <AscendC::HardEvent READY, AscendC::HardEvent FREE>
+class PipeRing {
+public:
+    // firstEvent: the ring uses firstEvent ... firstEvent + slots - 1 of both flag pairs.
+    __aicore__ inline void Init(int32_t firstEvent, uint32_t slots)
+    {
+        firstEvent_ = firstEvent;
+        slots_ = slots;
+        next_ = 0;
+        for (uint32_t i = 0; i < slots_; ++i) {
+            AscendC::SetFlag<FREE>(EventOf(i));
+        }
+    }
+
+    // Producer: takes the next slot once its last use is over.
+    __aicore__ inline uint32_t Acquire()
+    {
+        const uint32_t slot = next_;
+        next_ = next_ + 1 == slots_ ? 0 : next_ + 1;
+        AscendC::WaitFlag<FREE>(EventOf(slot));
+        return slot;
+    }
+
+    // Producer: the slot's contents are on their way.
+    __aicore__ inline void Publish(uint32_t slot) { AscendC::SetFlag<READY>(EventOf(slot)); }
+
+    // Consumer: waits for the contents.
+    __aicore__ inline void Await(uint32_t slot) { AscendC::WaitFlag<READY>(EventOf(slot)); }
+
+    // Consumer: the slot may be overwritten.
+    __aicore__ inline void Release(uint32_t slot) { AscendC::SetFlag<FREE>(EventOf(slot)); }
+
+    __aicore__ inline void Drain()
+    {
+        for (uint32_t i = 0; i < slots_; ++i) {
+            AscendC::WaitFlag<FREE>(EventOf(i));
+        }
+    }
+
+private:
+    __aicore__ inline int32_t EventOf(uint32_t slot) const { return firstEvent_ + static_cast<int32_t>(slot); }
+
+    int32_t firstEvent_ = 0;
+    uint32_t slots_ = 0;
+    uint32_t next_ = 0;
+};
+
+// Producer and consumer pipes of the rings that the kernels use.
+using L1Ring = PipeRing<AscendC::HardEvent::MTE2_MTE1, AscendC::HardEvent::MTE1_MTE2>;
+using L0Ring = PipeRing<AscendC::HardEvent::MTE1_M, AscendC::HardEvent::M_MTE1>;
+using L0cRing = PipeRing<AscendC::HardEvent::M_FIX, AscendC::HardEvent::FIX_M>;
+using UbInRing = PipeRing<AscendC::HardEvent::MTE2_V, AscendC::HardEvent::V_MTE2>;
+using UbOutRing = PipeRing<AscendC::HardEvent::V_MTE3, AscendC::HardEvent::MTE3_V>;
+
+// A tensor over one slot of a buffer.
+template <class T>
+__aicore__ inline AscendC::LocalTensor<T> SlotTensor(AscendC::TPosition position, const Buffer& buffer, uint32_t slot)
+{
+    return AscendC::LocalTensor<T>(position, buffer.SlotOffset(slot), buffer.slotBytes / sizeof(T));
+}
+
+}  // namespace fastattn

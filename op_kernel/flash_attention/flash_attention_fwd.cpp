@@ -1,0 +1,87 @@
+// FlashAttention-2 forward for dav-2201: one mixed kernel, a cube core and two vector cores per block of the launch.
+// The cube core computes scores `preload` level-1 blocks ahead; the vector cores turn them into probabilities; the cube
+// core multiplies those with V; the vector cores sum up. All exchange goes through a ring of workspace slots in GM.
+// A slot may be reused after `ring` blocks without further flags, because ring > preload: before the cube core writes
+// slot j + ring it has waited for P of block j (so S was read), P·V of block j lies before it in program order (so P
+// was read), and its wait for P of block j + ring implies that the vector cores have read O of block j.
+#include "cube_stages.h"
+#include "vector_stages.h"
+
+namespace fastattn {
+
+template <class T>
+__aicore__ inline void RunCube(CubeStages<T>& stages, WorkCursor& lead, WorkCursor& trail, uint32_t preload)
+{
+    uint32_t ahead = 0;
+    while (lead.Next()) {
+        stages.ComputeScores(lead.Current());
+        if (++ahead > preload) {
+            trail.Next();
+            stages.ComputeOutput(trail.Current());
+        }
+    }
+    while (trail.Next()) {
+        stages.ComputeOutput(trail.Current());
+    }
+}
+
+template <class T>
+__aicore__ inline void RunVector(VectorStages<T>& stages, WorkCursor& lead, WorkCursor& trail, uint32_t preload)
+{
+    uint32_t ahead = 0;
+    while (lead.Next()) {
+        stages.Softmax(lead.Current());
+        if (++ahead > preload) {
+            trail.Next();
+            stages.Accumulate(trail.Current());
+        }
+    }
+    while (trail.Next()) {
+        stages.Accumulate(trail.Current());
+    }
+}
+
+template <class T>
+__aicore__ inline void FlashAttentionForward(GM_ADDR q, GM_ADDR k, GM_ADDR v, GM_ADDR mask, GM_ADDR seqUsedKv,
+                                             GM_ADDR o, GM_ADDR lse, GM_ADDR workspace,
+                                             const FlashAttentionTiling& tiling)
+{
+    const auto group = static_cast<uint32_t>(AscendC::GetBlockIdx() / AscendC::GetSubBlockNum());
+    GM_ADDR slots = workspace + group * tiling.workspaceBytesPerGroup;
+    WorkCursor lead;
+    WorkCursor trail;
+    lead.Init(tiling, seqUsedKv, group);
+    trail.Init(tiling, seqUsedKv, group);
+    if ASCEND_IS_AIC {
+        CubeStages<T> stages;
+        stages.Init(tiling, q, k, v, slots);
+        RunCube(stages, lead, trail, tiling.preload);
+        stages.Drain();
+    }
+    if ASCEND_IS_AIV {
+        VectorStages<T> stages;
+        stages.Init(tiling, mask, o, lse, slots, static_cast<uint32_t>(AscendC::GetSubBlockIdx()));
+        RunVector(stages, lead, trail, tiling.preload);
+        WorkCursor empty;
+        empty.Init(tiling, seqUsedKv, group);
+        while (empty.Next(true)) {
+            if (empty.Current().cols == 0) {
+                stages.StoreEmpty(empty.Current());
+            }
+        }
+        stages.Drain();
+    }
+    AscendC::PipeBarrier<PIPE_ALL>();
+}
+
+}  // namespace fastattn
+
+// Operands in GM: q, k, v, o with the tiling's strides; mask the M-mask as packed bits; seqUsedKv int32 [batch] or
+// null; lse fp32 [batch, headsQ, seqQ]; workspace of blockDim * workspaceBytesPerGroup bytes, 512 B aligned.
+extern "C" __global__ __mix__(1, 2) void flash_attention_fwd(GM_ADDR q, GM_ADDR k, GM_ADDR v, GM_ADDR mask,
+                                                             GM_ADDR seqUsedKv, GM_ADDR o, GM_ADDR lse,
+                                                             GM_ADDR workspace, fastattn::FlashAttentionTiling tiling)
+{
+    AscendC::InitSocState();
+    fastattn::FlashAttentionForward<half>(q, k, v, mask, seqUsedKv, o, lse, workspace, tiling);
+}

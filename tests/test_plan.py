@@ -1,0 +1,192 @@
+"""What op_host chooses, and the storage arithmetic behind it, through the binding."""
+
+import itertools
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from planning import CONFIGS, LLAMA, PUBLIC, SOC, SOCS, plan, refusal, soc_of
+
+from fastattention_npu import _core
+
+
+def buffer(answer: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(row for row in answer["buffers"] if row["name"] == name)
+
+
+def test_soc_fields_are_those_of_the_soc_files() -> None:
+    assert set(_core.soc_fields()) == set(SOC) - {"name"}
+
+
+@pytest.mark.parametrize("soc", SOCS)
+@pytest.mark.parametrize("shape", sorted((CONFIGS / "shapes").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shape_has_a_plan_on_every_soc(shape: Path, soc: str) -> None:
+    problem = yaml.safe_load(shape.read_text())
+    spec = soc_of(soc)
+    answer = plan(problem, spec)
+    tiling, model = answer["tiling"], answer["model"]
+    assert all(row["end_bytes"] <= row["limit_bytes"] for row in answer["buffers"])
+    assert tiling["num_blocks_q"] == math.ceil(problem["s_q"] / tiling["block_q"])
+    tasks = problem["b"] * problem["h_q"] * tiling["num_blocks_q"]
+    assert answer["block_dim"] == tiling["block_dim"] == min(spec["cores.aic"], tasks)
+    assert answer["workspace_bytes"] == tiling["workspace_bytes_per_group"] * answer["block_dim"]
+    assert 0 < model["limit_cycles"] < model["cycles"]
+    assert model["bottleneck"] in model["limit_pipe_cycles"]
+    assert model["limit_cycles"] == max(model["limit_pipe_cycles"].values())
+    assert answer == plan(problem, spec), "plans are deterministic"
+
+
+@pytest.mark.parametrize("file", sorted((CONFIGS / "tiling").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_tiling_file_fits_the_llama_shape(file: Path) -> None:
+    overrides = yaml.safe_load(file.read_text())
+    tiling = plan(LLAMA, **overrides)["tiling"]
+    assert {key: tiling[key] for key in overrides} == overrides
+
+
+def test_llama_prefill_gets_the_public_schedule() -> None:
+    tiling = plan(LLAMA)["tiling"]
+    assert {key: tiling[key] for key in PUBLIC} == PUBLIC
+
+
+def test_chosen_plan_is_no_slower_than_the_public_schedule() -> None:
+    for s in (128, 1024, 4096):
+        for d in (32, 64, 128):
+            problem = LLAMA | {"s_q": s, "s_kv": s, "d": d}
+            chosen, public = plan(problem)["model"]["cycles"], plan(problem, **PUBLIC)["model"]["cycles"]
+            assert chosen <= public * 1.05, "5 %: what op_host takes for equal"
+
+
+def test_short_sequences_get_short_blocks() -> None:
+    tiling = plan(LLAMA | {"s_q": 20, "s_kv": 33, "d": 32})["tiling"]
+    assert tiling["block_q"] in (16, 32)
+    assert tiling["block_kv"] == 256
+
+
+def test_single_override_leaves_a_plan_around_it() -> None:
+    grid = {
+        "block_q": [16, 32, 96],
+        "block_kv": [256, 768, 1024],
+        "ring": [2, 6],
+        "preload": [1, 4],
+        "l1_tile_kv": [64, 96, 192],
+        "l0_tile_kv": [48, 64, 128],
+        "strip_rows": [8, 24],
+        "mask_block": [1024, 2048],
+        "block_dim": [1, 7],
+    }
+    for name, values in grid.items():
+        for value in values:
+            assert plan(LLAMA, **{name: value})["tiling"][name] == value
+
+
+def test_strides_follow_the_layout() -> None:
+    problem = {"b": 2, "s_q": 10, "s_kv": 20, "h_q": 4, "h_kv": 2, "d": 16}
+    for layout in ("BSND", "BSH", "bshd"):
+        tiling = plan(problem | {"layout": layout})["tiling"]
+        assert tiling["q_strides"] == tiling["o_strides"] == (10 * 64, 64, 16)
+        assert tiling["k_strides"] == tiling["v_strides"] == (20 * 32, 32, 16)
+    tiling = plan(problem | {"layout": "BNSD"})["tiling"]
+    assert tiling["q_strides"] == (640, 16, 160)
+    assert tiling["k_strides"] == (640, 16, 320)
+
+
+def test_given_strides_win_and_a_single_row_needs_no_pitch() -> None:
+    problem = {"b": 1, "s_q": 1, "s_kv": 20, "h_q": 4, "h_kv": 2, "d": 16}
+    tiling = plan(problem | {"strides": {"q": (7, 1 << 30, 16), "k": [0, 999, 16]}})["tiling"]
+    assert tiling["q_strides"] == (7, 16, 16)
+    assert tiling["k_strides"] == (0, 999, 16)
+    assert tiling["v_strides"] == (640, 32, 16)
+
+
+def test_default_scale_and_given_scale() -> None:
+    assert plan(LLAMA)["tiling"]["softmax_scale"] == pytest.approx(128**-0.5)
+    assert plan(LLAMA | {"softmax_scale": 0.25})["tiling"]["softmax_scale"] == 0.25
+    assert plan(LLAMA | {"softmax_scale": None})["tiling"]["softmax_scale"] == pytest.approx(128**-0.5)
+
+
+def test_tiling_bytes_are_the_struct() -> None:
+    answer = plan(LLAMA | {"has_seq_used_kv": True})
+    tiling = answer["tiling"]
+    order = ["batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim", "causal", "has_seq_used_kv"]
+    order += ["softmax_scale", "block_q", "block_kv", "ring", "preload", "l1_tile_kv", "l0_tile_kv", "strip_rows"]
+    order += ["mask_block", "block_dim", "num_blocks_q"]
+    fields = struct.unpack_from("<16Q8If10I", answer["tiling_bytes"])
+    strides = [stride for name in "qkvo" for stride in tiling[f"{name}_strides"]]
+    offsets = [tiling[f"workspace_{name}"] for name in ("bytes_per_group", "s_offset_bytes", "p_offset_bytes")]
+    assert list(fields[:12]) == strides
+    assert list(fields[12:16]) == [*offsets, tiling["workspace_o_offset_bytes"]]
+    assert dict(zip(order, fields[16:], strict=True)) == {name: tiling[name] for name in order}
+    assert set(tiling) == {*order, *(f"{n}_strides" for n in "qkvo"), *(k for k in tiling if "workspace" in k)}
+
+
+# --- storage ---------------------------------------------------------------------------------------------------------
+
+
+def test_storage_arithmetic_of_the_public_schedule() -> None:
+    answer = plan(LLAMA, **PUBLIC)
+    sizes = {row["name"]: row["slot_bytes"] * row["slots"] for row in answer["buffers"]}
+    assert sizes["l1Q"] == 2 * 128 * 128 * 2
+    assert sizes["l1K"] == sizes["l1V"] == 2 * 256 * 128 * 2
+    assert sizes["l1P"] == 2 * 128 * 256 * 2
+    assert sizes["l0a"] == sizes["l0b"] == 65536
+    assert sizes["l0c"] == 131072
+    assert sizes["ubS"] == 2 * 16 * 512 * 4
+    assert sizes["ubMask"] == 2 * 16 * 512 // 8
+    assert sizes["ubO"] == 64 * 128 * 4
+    assert sizes["ubRescale"] == 3 * 64 * 4
+    assert buffer(answer, "l1Q")["limit_bytes"] == 512 * 1024 - 256
+    assert buffer(answer, "ubS")["limit_bytes"] == 192 * 1024 - 256 - 8192
+    group = 3 * 128 * (512 * (4 + 2) + 128 * 4)
+    assert answer["workspace_bytes"] == 24 * group
+    assert buffer(answer, "gmO")["end_bytes"] == group
+
+
+def test_buffers_of_a_memory_do_not_overlap() -> None:
+    rows = plan(LLAMA)["buffers"]
+    for memory in {row["memory"] for row in rows}:
+        placed = sorted((row["offset_bytes"], row["end_bytes"]) for row in rows if row["memory"] == memory)
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(placed))
+
+
+ONE_TOO_LARGE = [
+    # fields held, field raised, its steps, refused buffer, memory and its bytes
+    ({"block_kv": 512, "block_q": 128}, "strip_rows", range(8, 256, 8), "UB", 196352 - 8192),
+    ({"strip_rows": 8, "block_q": 128}, "block_kv", range(256, 2048, 256), "UB", 196352 - 8192),
+    ({"l0_tile_kv": 16, "block_kv": 1536, "strip_rows": 8}, "l1_tile_kv", (256, 512, 768), "L1", 524288 - 256),
+    ({"block_q": 16, "block_kv": 256, "l1_tile_kv": 256}, "l0_tile_kv", (64, 128, 256), "L0B", 65536),
+    ({"l0_tile_kv": 64, "block_kv": 256, "strip_rows": 8}, "block_q", range(96, 176, 16), "L0A", 65536),
+]
+
+
+@pytest.mark.parametrize(("held", "field", "steps", "memory", "limit"), ONE_TOO_LARGE, ids=lambda v: str(v)[:20])
+def test_a_buffer_one_block_too_large_is_refused(
+    held: dict[str, int], field: str, steps: Any, memory: str, limit: int
+) -> None:
+    problem = LLAMA | {"s_q": 4096, "s_kv": 4096}
+    fits = []
+    for value in steps:
+        try:
+            plan(problem, **held, **{field: value})
+        except ValueError:
+            break
+        fits.append(value)
+    assert fits, "the smallest step must fit"
+    assert value not in fits, "the largest step must not fit"
+    reasons = refusal(problem, **held, **{field: value})
+    (reason,) = [line for line in reasons if f" in {memory} = " in line]
+    end = int(reason.split("ending at ")[1].split(" B")[0])
+    assert end > limit
+    assert f"must be at most {limit} B, the {memory} of ascend910b2" in reason
+    assert field in reason.split("; lower ")[1]
+
+
+def test_a_smaller_memory_refuses_what_fitted() -> None:
+    ub_end = max(row["end_bytes"] for row in plan(LLAMA, **PUBLIC)["buffers"] if row["memory"] == "UB")
+    exact = soc_of(**{"memory.ub_usable_bytes": ub_end, "memory.ub_reserved_bytes": 0})
+    assert plan(LLAMA, exact, **PUBLIC)["tiling"]["strip_rows"] == 16
+    (reason,) = refusal(LLAMA, exact | {"memory.ub_usable_bytes": ub_end - 1.0}, **PUBLIC)
+    assert reason.startswith("  - ubRescale in UB = 3 x 256 B at offset ")
+    assert f"ending at {ub_end} B" in reason
