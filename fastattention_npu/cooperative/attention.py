@@ -1,7 +1,7 @@
 """Attention over a CooperativeKVCache: one layer's new q, k, v in, o out, wherever that layer's heads live.
 
-Decode: an offloaded head sends q and its new k, v to the host, a worker thread attends there with the CPU kernel, and
-only o comes back, while the accelerator attends its own heads (and other sequence groups). Prefill: K and V of the layer
+Decode: an offloaded head sends q and its new k, v to the host, a worker thread attends there with the CPU kernel,
+and only o comes back, while the accelerator attends its own heads (and other sequence groups). Prefill: K and V of the layer
 in work stay in a staging slot until the layer is done, and leave chunk by chunk on the copy stream. The classical
 strategy copies each offloaded layer's K and V in every step, double-buffered: the baseline.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
+from torch.nn.attention.bias import causal_lower_right
 
 from fastattention_npu import cpu
 
@@ -30,17 +31,22 @@ def attend_bnsd(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool)
     """
     if q.device.type == "cpu":
         return cpu.forward(q, k, v, causal=causal, layout="BNSD", return_lse=False)[0]
-    sdpa = torch.nn.functional.scaled_dot_product_attention
     b, h_q, s, d = q.shape
     group = h_q // k.shape[1]
     if s == 1:
-        return sdpa(q.reshape(b, k.shape[1], group, d), k, v).reshape(b, h_q, 1, d)
-    from torch.nn.attention.bias import causal_lower_right
-
-    bias = causal_lower_right(s, k.shape[2]) if causal else None
+        return _bottom_right(q.reshape(b, k.shape[1], group, d), k, v, False).reshape(b, h_q, 1, d)
     rows = q.reshape(b, k.shape[1], group, s, d)
-    parts = [sdpa(rows[:, :, g], k, v, attn_mask=bias) for g in range(group)]
+    parts = [_bottom_right(rows[:, :, g], k, v, causal) for g in range(group)]
     return torch.stack(parts, 2).reshape(b, h_q, s, d)
+
+
+def _bottom_right(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool) -> torch.Tensor:
+    """Equal head counts. On CUDA torch's flash kernel by name: scaled_dot_product_attention may choose cuDNN, which
+    prepares a plan for every new length of K, tens of milliseconds in each decode step (measured on an H200)."""
+    if q.device.type == "cuda" and q.dtype != torch.float32 and q.shape[-1] % 8 == 0:
+        return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, 0.0, causal)[0]
+    bias = causal_lower_right(q.shape[2], k.shape[2]) if causal else None
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
 class Pending:
@@ -61,6 +67,20 @@ class Pending:
         return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).transpose(1, 2)
 
 
+class Deferred(Future[torch.Tensor]):
+    """The host's part done by whoever asks for its result: without other groups to run there is nobody to wake."""
+
+    def __init__(self, work: Callable[[], torch.Tensor]) -> None:
+        super().__init__()
+        self.work = work
+
+    def done(self) -> bool:
+        return True  # nothing to wait for
+
+    def result(self, timeout: float | None = None) -> torch.Tensor:
+        return self.work()
+
+
 class HostWorker:
     """The thread that attends on the host; the kernel itself uses `threads` threads. One job at a time, in order."""
 
@@ -71,8 +91,13 @@ class HostWorker:
     def close(self) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
-    def attend(self, cache: CooperativeKVCache, layer: int, q: torch.Tensor, new: Pair) -> Future[torch.Tensor]:
-        """q (b, h, s, d) and new k, v (b, c, s, d) of the host's heads, still on the accelerator."""
+    def attend(
+        self, cache: CooperativeKVCache, layer: int, q: torch.Tensor, new: Pair, overlap: bool = False
+    ) -> Future[torch.Tensor]:
+        """q (b, h, s, d) and new k, v (b, c, s, d) of the host's heads, still on the accelerator.
+
+        overlap: on the worker's thread, at once; otherwise on the caller's, when it asks for the result.
+        """
         accelerator, at, s = cache.accelerator, cache.length, q.shape[2]
         # One packed transfer each way: small copies cost their latency, not their bytes.
         packed = torch.cat([q, *new], 1)
@@ -93,7 +118,7 @@ class HostWorker:
                 landed[:, :heads], keys, values, used, layout="BNSD", out=out, threads=self.threads
             )[0]  # fmt: skip
 
-        return self.pool.submit(work)
+        return self.pool.submit(work) if overlap else Deferred(work)
 
 
 def cooperative_attention(
@@ -105,6 +130,7 @@ def cooperative_attention(
     worker: HostWorker,
     *,
     strategy: str = "cooperative",
+    overlap: bool = False,
     attention: DeviceAttention = attend_bnsd,
 ) -> Pending:
     """o = attention of the new tokens over layer's cache and themselves, causal; appends k and v to the cache.
@@ -115,6 +141,7 @@ def cooperative_attention(
         layer: layer number.
         worker: attends on the host.
         strategy: "cooperative", or "classical": copy the offloaded heads in and attend on the accelerator.
+        overlap: attend on the worker's thread while the caller goes on with another sequence group.
         attention: the accelerator's kernel, q, k, v in BNSD and causal -> o.
     Returns: a Pending; call result() for o (b, s, h_q, d) where it is needed.
     Raises: CacheError when the cache is full or closed; errors of the host's part come out of result().
@@ -132,7 +159,7 @@ def cooperative_attention(
     if own < k.shape[2]:
         new = (k[:, :, own:].transpose(1, 2), v[:, :, own:].transpose(1, 2))
         if strategy == "cooperative" or not cache.accelerator.present:
-            host = worker.attend(cache, layer, qh[:, own * group :], new)
+            host = worker.attend(cache, layer, qh[:, own * group :], new, overlap)
     device_o = None
     if own:
         cache.write_device(layer, k, v, at)

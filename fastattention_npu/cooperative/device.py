@@ -35,11 +35,11 @@ class Accelerator:
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
         self.present = self.device.type != "cpu"
-        self.api: Any = getattr(torch, self.device.type) if self.present else None
+        self.api: Any = getattr(torch, self.device.type, None)
         if self.present and self.device.index is None:
             self.device = torch.device(self.device.type, self.api.current_device())
         self.limit_bytes: int | None = None
-        self.copies: Any = self.api.Stream(device=self.device) if self.present else None
+        self.copies: Any = self.api.Stream(device=self.device) if self.api is not None and self.present else None
 
     def limit_memory(self, limit_bytes: int) -> None:
         """Cap what torch's allocator may take on this device: what exceeds it fails as on a smaller card."""
@@ -56,7 +56,7 @@ class Accelerator:
         """Bytes that may still be allocated, under the limit if there is one."""
         if not self.present:
             return host_free_bytes() if self.limit_bytes is None else self.limit_bytes
-        free, total = self.api.mem_get_info(self.device)
+        free, _ = self.api.mem_get_info(self.device)
         reserved = self.api.memory_reserved(self.device)
         unused = reserved - self.api.memory_allocated(self.device)
         if self.limit_bytes is None:

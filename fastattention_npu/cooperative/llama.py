@@ -1,7 +1,7 @@
 """A Llama-shaped decoder from a config, weights random, for trying the cooperative cache at real sizes.
 
-Prefill goes layer by layer over the whole prompt and chunk by chunk within a layer, so that an offloaded layer's K and V
-pass the accelerator once; decode goes token by token, several sequence groups in turn where the host's work is to
+Prefill goes layer by layer over the whole prompt and chunk by chunk within a layer, so that an offloaded layer's K
+and V pass the accelerator once; decode goes token by token, several sequence groups in turn where the host's work is to
 overlap the accelerator's. No tokenizer, no checkpoint: what it shows is time, memory and equality of tokens.
 """
 
@@ -91,19 +91,23 @@ class Decoder:
     def _norm(self, x: torch.Tensor) -> torch.Tensor:
         return rms_norm(x, (self.config.hidden,))
 
-    def _rotate(self, x: torch.Tensor, first: int) -> torch.Tensor:
-        """Rotary position embedding of x (b, s, h, d) for positions first, first + 1, ..."""
-        positions = torch.arange(first, first + x.shape[1], device=x.device, dtype=torch.float32)
+    def _angles(self, first: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(cos, cos) and (-sin, sin) of the rotary embedding at positions first, first + 1, ...: (count, 1, d)."""
+        positions = torch.arange(first, first + count, device=self.accelerator.device, dtype=torch.float32)
         angles = positions[:, None, None] * self.frequencies
-        a, b = x.float().chunk(2, -1)
         cos, sin = angles.cos(), angles.sin()
-        return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
+        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
-    def _project(self, x: torch.Tensor, layer: int, first: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _project(
+        self, x: torch.Tensor, layer: int, angles: tuple[torch.Tensor, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         c = self.config
         qkv = (self._norm(x) @ self.qkv[layer].T).unflatten(-1, (-1, c.head_dim))
-        q, k, v = qkv.split([c.heads, c.kv_heads, c.kv_heads], 2)
-        return self._rotate(q, first), self._rotate(k, first), v
+        qk, v = qkv.split([c.heads + c.kv_heads, c.kv_heads], 2)
+        # Few, wide operations: a decode step is launches, not arithmetic.
+        turned = torch.addcmul(qk * angles[0], qk.roll(c.head_dim // 2, -1), angles[1]).to(x.dtype)
+        q, k = turned.split([c.heads, c.kv_heads], 2)
+        return q, k, v
 
     def _finish(self, x: torch.Tensor, o: torch.Tensor, layer: int) -> torch.Tensor:
         """The rest of a layer behind its attention: output projection, feed-forward, both residuals."""
@@ -123,7 +127,8 @@ class Decoder:
             work = PrefillLayer(cache, layer, self.attention)
             for begin in range(0, n, chunk):
                 part = x[:, begin : begin + chunk]
-                o = work.attend(*self._project(part, layer, begin))
+                angles = self._angles(begin, part.shape[1])
+                o = work.attend(*self._project(part, layer, angles))
                 x[:, begin : begin + chunk] = self._finish(part, o, layer)
             work.finish()
         cache.settle()
@@ -131,14 +136,17 @@ class Decoder:
         return self._logits(x)
 
     @torch.no_grad()
-    def _steps(self, tokens: torch.Tensor, cache: CooperativeKVCache, worker: HostWorker, strategy: str) -> Steps:
+    def _steps(
+        self, tokens: torch.Tensor, cache: CooperativeKVCache, worker: HostWorker, strategy: str, overlap: bool
+    ) -> Steps:
         """One decode step; yields while the host has this group's layer, so that another group can run."""
         x = self.embedding[tokens.to(self.accelerator.device)[:, None]]
+        angles = self._angles(cache.length, 1)
         for layer in range(self.config.layers):
-            q, k, v = self._project(x, layer, cache.length)
+            q, k, v = self._project(x, layer, angles)
             pending = cooperative_attention(
-                q, k, v, cache, layer, worker, strategy=strategy, attention=self.attention
-            )  # fmt: skip
+                q, k, v, cache, layer, worker, strategy=strategy, overlap=overlap, attention=self.attention
+            )
             if pending.waits_for_host:
                 yield
             x = self._finish(x, pending.result(), layer)
@@ -155,20 +163,14 @@ class Decoder:
 
         Groups take turns: while the host attends one group's offloaded heads, the accelerator computes another's.
         """
-        logits: list[torch.Tensor | None] = [None] * len(groups)
-        running = [(i, self._steps(tokens, cache, worker, strategy)) for i, (tokens, cache) in enumerate(groups)]
-        while running:
-            still = []
-            for i, steps in running:
-                try:
-                    # Gradient mode is per generator frame; next() re-enters with the caller's.
-                    with torch.no_grad():
-                        next(steps)
-                    still.append((i, steps))
-                except StopIteration as done:
-                    logits[i] = done.value
-            running = still
-        return [x for x in logits if x is not None]
+        overlap = len(groups) > 1
+        running = [self._steps(tokens, cache, worker, strategy, overlap) for tokens, cache in groups]
+        logits: dict[int, torch.Tensor] = {}
+        while len(logits) < len(running):
+            for i, steps in enumerate(running):
+                if i not in logits and (done := _advance(steps)) is not None:
+                    logits[i] = done
+        return [logits[i] for i in range(len(running))]
 
     def generate(
         self, first: torch.Tensor, count: int, cache: CooperativeKVCache, worker: HostWorker, strategy: str
@@ -178,3 +180,12 @@ class Decoder:
         for _ in range(count - 1):
             chosen.append(self.decode_step([(chosen[-1], cache)], worker, strategy)[0].argmax(-1))
         return torch.stack(chosen, 1)
+
+
+def _advance(steps: Steps) -> torch.Tensor | None:
+    """Run one group until it waits for the host; its logits once it is through."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        return end.value
+    return None

@@ -1,6 +1,6 @@
 """Measures what plan_offload needs, on the machine that will run: bandwidths, latencies and free memory.
 
-Every figure is the best of a few repeats over samples large enough to leave the caches. Nothing is assumed; a machine
+Every figure is the median of a few repeats over samples large enough to leave the caches. Nothing is assumed; a machine
 without an accelerator gets its own memory's numbers for both sides.
 """
 
@@ -17,21 +17,20 @@ from .device import Accelerator, host_free_bytes
 from .llama import Decoder
 from .plan import GB, CacheShape, Machine, OffloadPlan
 
-SAMPLE_BYTES = 512 << 20  # of one K and V sample and of one copy
-REPEATS = 5
+SAMPLE_BYTES = 1 << 30  # of one K and V sample and of one copy
+REPEATS = 7
 
 
-def best_seconds(accelerator: Accelerator, work: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Wall time of the fastest run, the device idle before and after; one run unmeasured."""
-    best = float("inf")
-    for i in range(repeats + 1):
+def median_seconds(accelerator: Accelerator, work: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Wall time of the middle run, the device idle before and after; one run unmeasured."""
+    times = []
+    for _ in range(repeats + 1):
         accelerator.synchronize()
         start = time.perf_counter()
         work()
         accelerator.synchronize()
-        if i:
-            best = min(best, time.perf_counter() - start)
-    return best
+        times.append(time.perf_counter() - start)
+    return sorted(times[1:])[repeats // 2]
 
 
 def copy_gbps(accelerator: Accelerator, to_device: bool, sample_bytes: int = SAMPLE_BYTES) -> float:
@@ -39,7 +38,7 @@ def copy_gbps(accelerator: Accelerator, to_device: bool, sample_bytes: int = SAM
     host = accelerator.host_tensor((sample_bytes,), torch.uint8)
     device = torch.empty(sample_bytes, dtype=torch.uint8, device=accelerator.device)
     source, target = (host, device) if to_device else (device, host)
-    return sample_bytes / best_seconds(accelerator, lambda: target.copy_(source, non_blocking=True)) / GB
+    return sample_bytes / median_seconds(accelerator, lambda: target.copy_(source, non_blocking=True)) / GB
 
 
 def decode_seconds(
@@ -58,8 +57,8 @@ def decode_seconds(
         new = torch.randn(shape.batch, heads, 1, shape.head_dim, device=accelerator.device).to(dtype)
         if worker is None:
             k, v = cache.device[0]
-            return best_seconds(accelerator, lambda: attend_bnsd(q, k, v, True))
-        return best_seconds(
+            return median_seconds(accelerator, lambda: attend_bnsd(q, k, v, True))
+        return median_seconds(
             accelerator, lambda: worker.attend(cache, 0, q, (new, new)).result().to(accelerator.device)
         )  # fmt: skip
 
@@ -69,7 +68,8 @@ def read_rate(
 ) -> tuple[float, float]:
     """(GB/s of K and V, seconds without any bytes) from a long and a short cache."""
     row = 2 * shape.batch * shape.kv_heads * shape.head_dim * dtype.itemsize
-    long = max(64, min(shape.tokens, sample_bytes // row))
+    # As long as the sample allows, even beyond the shape's tokens: a short one would measure the caches.
+    long = max(64, sample_bytes // row)
     short = 16
     slow = decode_seconds(accelerator, shape, shape.kv_heads, long, dtype, worker)
     quick = decode_seconds(accelerator, shape, shape.kv_heads, short, dtype, worker)
@@ -87,7 +87,7 @@ def dense_seconds(decoder: Decoder, batch: int, worker: HostWorker, launch_s: fl
             cache.length = 1
             decoder.decode_step([(tokens, cache)], worker)
 
-        return max(0.0, best_seconds(accelerator, step) / config.layers - launch_s)
+        return max(0.0, median_seconds(accelerator, step) / config.layers - launch_s)
 
 
 def measure_machine(

@@ -1,7 +1,7 @@
 """Where each layer's KV heads live, and what a decode step is then expected to cost.
 
-The paper (FastAttention, arXiv 2410.16663, section 4.4) describes the strategy; its formulas could not be obtained. These
-are ours. The unit of placement is one KV head of one layer, so that neither layers nor the cache as a whole go all or
+The paper (FastAttention, arXiv 2410.16663, section 4.4) describes the strategy; its formulas could not be obtained.
+These are ours. The unit of placement is one KV head of one layer, so that neither layers nor the cache as a whole go all or
 nothing. docs/long_context.md derives every term.
 
     unit_bytes  = 2 * batch * tokens * d * element_bytes            K and V of one head of one layer
@@ -142,7 +142,7 @@ def spread(units: int, layers: int, heads: int) -> tuple[int, ...]:
 
 
 def whole_layers(units: int, layers: int, heads: int) -> tuple[int, ...]:
-    """`units` heads as whole layers, the remainder in one more layer, spaced so that they alternate with resident ones."""
+    """`units` heads as whole layers, the remainder in one more, spaced to alternate with resident ones."""
     full, rest = divmod(units, heads)
     chosen = [0] * layers
     count = full + (1 if rest else 0)
@@ -168,7 +168,7 @@ def plan_offload(
         machine: measured bandwidths and free memory.
         reserve_bytes: accelerator memory for weights not yet loaded, activations and prefill's hidden states.
         granularity: "layer" (whole layers, and one partial layer for the remainder), "head" (every layer gives up some
-            heads, so that host and accelerator attend at the same time), or "auto": what the model expects to be faster.
+            heads, so that host and accelerator attend at the same time), or "auto": whichever is expected to be faster.
         groups: sequence groups decoded in turn, so that the host attends one while the accelerator computes another.
         least_units: offload at least so many heads (benchmarks).
     Returns: an OffloadPlan with the expected time of a step at full length.
@@ -178,7 +178,6 @@ def plan_offload(
     """
     heads, layers = shape.kv_heads, shape.layers
     units = layers * heads
-    # Heads that could still be staged on the accelerator in prefill: two layers' worth at most, see cache.py.
     reasons: list[str] = []
     if granularity not in ("auto", "layer", "head"):
         reasons.append(f"granularity is {granularity!r}, must be auto, layer or head")
@@ -187,7 +186,7 @@ def plan_offload(
         split = whole_layers if kind == "layer" else spread
         for cpu_units in range(min(least_units, units), units + 1):
             cpu_heads = split(cpu_units, layers, heads)
-            staging = 2 * max(cpu_heads) * shape.unit_bytes
+            staging = 2 * max(cpu_heads) * shape.unit_bytes  # cache.py's two slots
             if (units - cpu_units) * shape.unit_bytes + staging + reserve_bytes <= machine.gpu_free_bytes:
                 expected = predict_step(shape, machine, cpu_heads, groups=groups)
                 if best is None or expected < best.predicted_s:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fastattention_npu import _core
+from fastattention_npu._native import core
 
 from .call import Call
 
@@ -113,5 +113,5 @@ def _run(call: Call, return_lse: bool) -> tuple[torch.Tensor, torch.Tensor | Non
     if return_lse:
         shape = (call.h_q, call.s_q) if call.packed else (call.batch, call.h_q, call.s_q)
         lse = torch.empty(shape, dtype=torch.float32)
-    _core.cpu_attend(call.params(out, lse))
+    core().cpu_attend(call.params(out, lse))
     return out, lse

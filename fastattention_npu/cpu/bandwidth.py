@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from fastattention_npu import _core
+from fastattention_npu._native import core
 
 
 def read_bandwidth_gbps(*tensors: torch.Tensor, threads: int | None = None, repeats: int = 3) -> float:
@@ -33,6 +33,6 @@ def read_bandwidth_gbps(*tensors: torch.Tensor, threads: int | None = None, repe
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
-        _core.cpu_read_bandwidth_probe([t.data_ptr() for t in tensors], size, threads or torch.get_num_threads())
+        core().cpu_read_bandwidth_probe([t.data_ptr() for t in tensors], size, threads or torch.get_num_threads())
         best = min(best, time.perf_counter() - start)
     return len(tensors) * size / best / 1e9

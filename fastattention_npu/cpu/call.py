@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from fastattention_npu import _core
+from fastattention_npu._native import core
 
 from .checks import DTYPES, PAGE_STEP_TOKENS, Reasons, check_floats, check_heads, check_index, check_types
 
@@ -164,9 +165,9 @@ class Call:
         except RuntimeError:
             reasons.check(False, f"attn_mask has shape {tuple(mask.shape)}, must broadcast to {shape}")
 
-    def params(self, out: torch.Tensor, lse: torch.Tensor | None) -> _core.CpuAttentionParams:
+    def params(self, out: torch.Tensor, lse: torch.Tensor | None) -> Any:
         """The native parameter struct; call check() first."""
-        p = _core.CpuAttentionParams()
+        p = core().CpuAttentionParams()
         p.dtype = DTYPES[self.q.dtype]
         p.q, p.k, p.v, p.o = (x.data_ptr() for x in (self.q, self.k, self.v, out))
         p.q_strides, p.o_strides = strides(self.q, self.layout), strides(out, self.layout)
@@ -185,19 +186,19 @@ class Call:
         if self.attn_mask is not None:
             s = self.attn_mask.expand(self.batch, self.h_q, self.s_q, self.s_kv).stride()
             p.mask, p.mask_dtype = self.attn_mask.data_ptr(), DTYPES[self.attn_mask.dtype]
-            p.mask_strides = _core.CpuStrides(s[0], s[2], s[1], s[3])
+            p.mask_strides = core().CpuStrides(s[0], s[2], s[1], s[3])
         if lse is not None:
             p.lse = lse.data_ptr()
-            p.lse_strides = _core.CpuStrides(0 if self.packed else lse.stride(0), lse.stride(-1), lse.stride(-2), 0)
+            p.lse_strides = core().CpuStrides(0 if self.packed else lse.stride(0), lse.stride(-1), lse.stride(-2), 0)
         p.threads = self.threads or torch.get_num_threads()
         p.splits = self.splits
         return p
 
 
-def strides(x: torch.Tensor, layout: str) -> _core.CpuStrides:
+def strides(x: torch.Tensor, layout: str) -> Any:
     batch, token, head = LAYOUTS[layout]
     s = x.stride()
-    return _core.CpuStrides(0 if batch is None else s[batch], s[token], s[head], s[-1])
+    return core().CpuStrides(0 if batch is None else s[batch], s[token], s[head], s[-1])
 
 
 def address(x: torch.Tensor | None) -> int:

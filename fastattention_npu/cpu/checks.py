@@ -1,4 +1,4 @@
-"""What the CPU kernel accepts. One table of limits; a refusal lists every reason at once: name, value, limit, remedy."""
+"""What the CPU kernel accepts. A refusal lists every reason at once: name, value received, limit, remedy."""
 
 from __future__ import annotations
 

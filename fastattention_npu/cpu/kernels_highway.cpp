@@ -1,6 +1,6 @@
 // The kernels for every Highway target worth having (AVX2, AVX-512, NEON), and the choice between them and the portable
-// ones at run time. Compiled only where Highway is found; kernels_fallback.cpp stands in for it elsewhere. Needs this
-// folder on the include path, for foreach_target.h.
+// ones at run time. Compiled only where Highway is found; kernels_fallback.cpp stands in for it elsewhere. Needs the
+// repository's root on the include path, for foreach_target.h.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -22,7 +22,7 @@
 #endif
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels_highway.cpp"
+#define HWY_TARGET_INCLUDE "fastattention_npu/cpu/kernels_highway.cpp"
 #include <hwy/foreach_target.h>
 // after foreach_target.h
 #include <hwy/highway.h>

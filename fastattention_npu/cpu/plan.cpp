@@ -10,7 +10,8 @@ namespace {
 
 constexpr int64_t TASK_ROWS = 256;        // rows that share one conversion of K and V
 constexpr int64_t SPLIT_KEYS = 512;       // least keys to a part: below it the combination costs more than it gains
-constexpr int64_t TASKS_PER_THREAD = 4;   // so that one slow core does not leave the others idle
+constexpr int64_t PANEL_TASKS = 4;        // a thread, so that one slow core does not leave the others idle
+constexpr int64_t DECODE_TASKS = 16;      // a thread: memory is shared unevenly, and a split's combination costs little
 constexpr int64_t MOST_HEADS = 64;        // of one decode task; bounds its scratch
 constexpr int64_t KEY_STEP = 128;         // parts begin at multiples of a key block
 
@@ -81,7 +82,7 @@ void PlanTasks(Context& c, const KernelTable& kernels)
     // Heads side by side within a token: one head alone would touch a new page of memory for every key.
     const bool tokenMajor = c.p.kStrides.h < c.p.kStrides.s && c.p.vStrides.h < c.p.vStrides.s;
     c.headsPerTask = c.decode && tokenMajor ? std::min(c.p.kvHeads, MOST_HEADS) : 1;
-    const int64_t wanted = c.p.threads <= 1 ? 1 : c.p.threads * TASKS_PER_THREAD;
+    const int64_t wanted = c.p.threads <= 1 ? 1 : c.p.threads * (c.decode ? DECODE_TASKS : PANEL_TASKS);
     c.rowsPerTask = c.decode ? kernels.decodeRows : TASK_ROWS;
     while (!c.decode && c.rowsPerTask > kernels.panelRows * 2 && RowBlocks(c, c.rowsPerTask) < wanted) {
         c.rowsPerTask /= 2;

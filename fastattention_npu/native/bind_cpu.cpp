@@ -1,7 +1,6 @@
 // Binds the CPU attention to Python: the parameter struct field by field, the call without the GIL, and what tests and
 // `fastattn doctor` ask about targets. No tensor type crosses; the Python side passes addresses and strides.
-#include "bind_cpu.h"
-
+#include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 

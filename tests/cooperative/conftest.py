@@ -1,5 +1,5 @@
-"""A stand-in accelerator whose memory is the host's and whose streams run at once: it takes the same code path as CUDA
-or an NPU (staging, copies, events), so that the path is tested where there is no card. On a CUDA machine the real one is
+"""A stand-in accelerator whose memory is the host's and whose streams run at once: it takes the code path of CUDA or
+an NPU (staging, copies, events), so that the path is tested where there is no card. On a CUDA machine the real one is
 tested, too."""
 
 from __future__ import annotations

@@ -185,5 +185,7 @@ def test_bench_runs(prefill: bool, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_parse_sizes() -> None:
-    assert bench_module.parse_bytes("16GiB") == 16 << 30 and bench_module.parse_bytes("5") == 5
-    assert bench_module.parse_tokens("256K") == 262144 and bench_module.parse_tokens("100") == 100
+    assert bench_module.parse_bytes("16GiB") == 16 << 30
+    assert bench_module.parse_bytes("5") == 5
+    assert bench_module.parse_tokens("256K") == 262144
+    assert bench_module.parse_tokens("100") == 100

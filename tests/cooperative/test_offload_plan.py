@@ -41,7 +41,8 @@ def test_memory_is_respected_and_used(granularity: str, free_gib: int) -> None:
 
 def test_everything_fits_stays_resident() -> None:
     plan = plan_offload(SHAPE, dataclasses.replace(MACHINE, gpu_free_bytes=40 << 30))
-    assert plan.cpu_units == 0 and plan.granularity == "none"
+    assert plan.cpu_units == 0
+    assert plan.granularity == "none"
 
 
 def test_model_arithmetic() -> None:
@@ -73,7 +74,9 @@ def test_splits_cover_exactly() -> None:
     for units in range(33):
         for split in (spread, whole_layers):
             heads = split(units, 8, 4)
-            assert len(heads) == 8 and sum(heads) == units and max(heads) <= 4
+            assert len(heads) == 8
+            assert sum(heads) == units
+            assert max(heads) <= 4
 
 
 @pytest.mark.parametrize(
