@@ -4,7 +4,7 @@
 #pragma once
 #include "../common/pipeline.h"
 #include "../common/row_ops.h"
-#include "mask_window.h"
+#include "score_modifiers.h"
 #include "work.h"
 
 namespace fastattn {
@@ -21,28 +21,27 @@ enum VectorEvent : int32_t {
 constexpr float ROW_MAX_START = -3.0e38F;
 // Added to a row sum before dividing: turns 0 / 0 of a fully masked row into 0 and changes no sum of at least one.
 constexpr float ROW_SUM_GUARD = 1.0e-37F;
-constexpr float MASKED_SCORE = -__builtin_inff();
 
 template <class T>
 class VectorStages {
 public:
-    __aicore__ inline void Init(const FlashAttentionTiling& tiling, GM_ADDR mask, GM_ADDR o, GM_ADDR lse,
-                                GM_ADDR workspace, uint32_t subBlock)
+    __aicore__ inline void Init(const FlashAttentionTiling& tiling, const Operands& operands, uint32_t subBlock)
     {
         tiling_ = &tiling;
         ub_ = MakeUbMap(tiling);
         subBlock_ = subBlock;
-        gmMask_.SetGlobalBuffer((__gm__ uint8_t*)mask);
-        gmOut_.SetGlobalBuffer((__gm__ T*)o);
-        gmLse_.SetGlobalBuffer((__gm__ float*)lse);
-        gmS_.SetGlobalBuffer((__gm__ float*)(workspace + tiling.workspaceSOffsetBytes));
-        gmP_.SetGlobalBuffer((__gm__ T*)(workspace + tiling.workspacePOffsetBytes));
-        gmO_.SetGlobalBuffer((__gm__ float*)(workspace + tiling.workspaceOOffsetBytes));
+        pitchV_ = PaddedDim(tiling.headDimV);
+        gmOut_.SetGlobalBuffer((__gm__ T*)operands.o);
+        gmLse_.SetGlobalBuffer((__gm__ float*)operands.lse);
+        gmSinks_.SetGlobalBuffer((__gm__ float*)operands.sinks);
+        gmS_.SetGlobalBuffer((__gm__ float*)(operands.workspace + tiling.workspaceSOffsetBytes));
+        gmP_.SetGlobalBuffer((__gm__ T*)(operands.workspace + tiling.workspacePOffsetBytes));
+        gmO_.SetGlobalBuffer((__gm__ float*)(operands.workspace + tiling.workspaceOOffsetBytes));
         ringS_.Init(UB_S_EVENT, STAGES);
         ringOPartial_.Init(UB_O_PARTIAL_EVENT, STAGES);
-        ringMask_.Init(UB_MASK_EVENT, STAGES);
         ringP_.Init(UB_P_EVENT, STAGES);
         ringLse_.Init(UB_LSE_EVENT, 1);
+        modifiers_.Init(tiling, ub_, operands, UB_MASK_EVENT);
         // Statistics are handled in groups of 8 rows; rows past the end must hold something.
         const uint32_t statistics = (ub_.rescale.EndBytes() - ub_.rowMax.offsetBytes) / FLOAT_BYTES;
         AscendC::Duplicate(Ub<float>(ub_.rowMax, 0), 0.0F, static_cast<int32_t>(statistics));
@@ -53,7 +52,7 @@ public:
     {
         ringS_.Drain();
         ringOPartial_.Drain();
-        ringMask_.Drain();
+        modifiers_.Drain();
         ringP_.Drain();
         ringLse_.Drain();
         AscendC::ResetMask();
@@ -64,6 +63,7 @@ public:
     {
         AscendC::CrossCoreWaitFlag(S_READY);
         const Share share = ShareOf(block);
+        modifiers_.Begin(block);
         if (block.first) {
             StartRowStatistics(block);
         }
@@ -91,7 +91,7 @@ public:
         }
     }
 
-    // A task without any visible key: O = 0, lse = -inf.
+    // A task without any visible key: O = 0, lse = -inf or the sink's logit.
     __aicore__ inline void StoreEmpty(const Block& block)
     {
         const Share share = ShareOf(block);
@@ -100,12 +100,12 @@ public:
         }
         for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
             const uint32_t rows = Least(share.rows - row, tiling_->stripRows);
-            AscendC::Duplicate(OutputStrip(row, rows).data, 0.0F, static_cast<int32_t>(rows * tiling_->headDim));
+            AscendC::Duplicate(OutputStrip(row, rows).data, 0.0F, static_cast<int32_t>(rows * pitchV_));
             Ordered();
             StoreRows(block, share.row0 + row, OutputStrip(row, rows));
         }
         const uint32_t slot = ringLse_.Acquire();
-        AscendC::Duplicate(Ub<float>(ub_.lse, 0), MASKED_SCORE, static_cast<int32_t>(share.rows));
+        AscendC::Duplicate(Ub<float>(ub_.lse, 0), SinkOf(block), static_cast<int32_t>(share.rows));
         SendLse(block, share, slot);
     }
 
@@ -147,14 +147,21 @@ private:
     // Rows row ... of the running output.
     __aicore__ inline Strip OutputStrip(uint32_t row, uint32_t rows) const
     {
-        return {Ub<float>(ub_.o, 0)[row * tiling_->headDim], rows, tiling_->headDim, tiling_->headDim};
+        return {Ub<float>(ub_.o, 0)[row * pitchV_], rows, tiling_->headDimV, pitchV_};
+    }
+
+    __aicore__ inline float SinkOf(const Block& block) const
+    {
+        return tiling_->hasSinks != 0 ? gmSinks_.GetValue(block.headQ) : MASKED_SCORE;
     }
 
     __aicore__ inline void StartRowStatistics(const Block& block)
     {
         const auto rows = static_cast<int32_t>(RowsPerVectorCore(tiling_->blockQ));
-        AscendC::Duplicate(RowMax(block), ROW_MAX_START, rows);
-        AscendC::Duplicate(RowSum(block), 0.0F, rows);
+        // A sink is one more key: its logit starts the maximum, its weight exp(0) the sum.
+        const float sink = SinkOf(block);
+        AscendC::Duplicate(RowMax(block), sink > ROW_MAX_START ? sink : ROW_MAX_START, rows);
+        AscendC::Duplicate(RowSum(block), sink > ROW_MAX_START ? 1.0F : 0.0F, rows);
         Ordered();
     }
 
@@ -167,8 +174,7 @@ private:
         LoadScores(s, block, blockRow);
         ringS_.Publish(slot);
         ringS_.Await(slot);
-        ScaleRows(s, tiling_->softmaxScale);
-        ApplyMask(s, block, blockRow);
+        modifiers_.Apply(s, block, blockRow);
         s.cols = static_cast<uint32_t>(RoundUp(block.cols, REPEAT_FP32_ELEMS));
 
         const UbFloat folded = Ub<float>(ub_.reduce, 0);     // [rows, 64]
@@ -195,40 +201,6 @@ private:
             AscendC::DataCopyExtParams(s.rows, s.cols * FLOAT_BYTES, (tiling_->blockKv - s.cols) * FLOAT_BYTES,
                                        PitchBlocks(s) - usedBlocks, 0),
             AscendC::DataCopyPadExtParams<float>{false, 0, 0, 0.0F});
-    }
-
-    // Columns that do not exist, and those that the tiling-mask hides from a row, become -inf.
-    __aicore__ inline void ApplyMask(const Strip& s, const Block& block, uint32_t blockRow)
-    {
-        const MaskWindow window = MakeMaskWindow(block.delta + blockRow, s.rows, s.cols);
-        const bool masked = window.kind != MaskKind::VISIBLE;
-        const uint32_t end = masked ? s.pitch : static_cast<uint32_t>(RoundUp(s.cols, REPEAT_FP32_ELEMS));
-        if (end != s.cols) {
-            FillColumns(s, end, MASKED_SCORE);
-        }
-        if (window.kind == MaskKind::SKIPPED) {
-            // The block is visible to other rows, but to none of this strip.
-            AscendC::Duplicate(s.data, MASKED_SCORE, static_cast<int32_t>(s.rows * s.pitch));
-            Ordered();
-        } else if (masked) {
-            SelectVisible(s, window);
-        }
-    }
-
-    __aicore__ inline void SelectVisible(const Strip& s, const MaskWindow& window)
-    {
-        const uint32_t maskRowBytes = 2 * tiling_->maskBlock / 8;
-        const uint32_t slot = ringMask_.Acquire();
-        const auto bits = Ub<uint8_t>(ub_.mask, slot);
-        AscendC::DataCopyPad(bits, gmMask_[static_cast<uint64_t>(window.row) * maskRowBytes + window.col / 8],
-                             AscendC::DataCopyExtParams(s.rows, s.pitch / 8, maskRowBytes - s.pitch / 8, 0, 0),
-                             AscendC::DataCopyPadExtParams<uint8_t>{false, 0, 0, 0});
-        ringMask_.Publish(slot);
-        ringMask_.Await(slot);
-        AscendC::Select(s.data, bits, s.data, MASKED_SCORE, AscendC::SELMODE::VSEL_TENSOR_SCALAR_MODE,
-                        s.rows * s.pitch);
-        Ordered();
-        ringMask_.Release(slot);
     }
 
     // row_max = max(row_max, strip's maximum); rescale = exp(old row_max - new row_max).
@@ -283,16 +255,20 @@ private:
     __aicore__ inline void AccumulateStrip(const Block& block, uint32_t blockRow, uint32_t row, uint32_t rows)
     {
         const uint32_t slot = ringOPartial_.Acquire();
-        const Strip partial{Ub<float>(ub_.oPartial, slot), rows, tiling_->headDim, tiling_->headDim};
+        const Strip partial{Ub<float>(ub_.oPartial, slot), rows, tiling_->headDimV, pitchV_};
         const uint64_t offset =
-            (static_cast<uint64_t>(block.index % tiling_->ring) * tiling_->blockQ + blockRow) * tiling_->headDim;
-        AscendC::DataCopy(partial.data, gmO_[offset], rows * tiling_->headDim);  // [rows, headDim]
+            (static_cast<uint64_t>(block.index % tiling_->ring) * tiling_->blockQ + blockRow) * pitchV_;
+        const uint32_t usedBlocks = (partial.cols + BLOCK_FP32_ELEMS - 1) / BLOCK_FP32_ELEMS;
+        AscendC::DataCopyPad(
+            partial.data, gmO_[offset],
+            AscendC::DataCopyExtParams(rows, partial.cols * FLOAT_BYTES, (pitchV_ - partial.cols) * FLOAT_BYTES,
+                                       PitchBlocks(partial) - usedBlocks, 0),
+            AscendC::DataCopyPadExtParams<float>(false, 0, 0, 0.0F));  // [rows, headDimV]
         ringOPartial_.Publish(slot);
         ringOPartial_.Await(slot);
         const Strip output = OutputStrip(row, rows);
         if (block.first) {
-            AscendC::Adds(output.data, partial.data, 0.0F, static_cast<int32_t>(rows * tiling_->headDim));
-            Ordered();
+            CopyRows(output, partial);
         } else {
             const UbFloat spread = Ub<float>(ub_.broadcast, 0);
             SpreadRowStatistic(spread, Rescale(block)[row], rows);
@@ -322,10 +298,9 @@ private:
         NarrowRows(narrow, output.pitch, output);
         ringP_.Publish(slot);
         ringP_.Await(slot);
-        const uint64_t offset = block.batch * tiling_->o.batch +
-                                static_cast<uint64_t>(block.row0 + blockRow) * tiling_->o.seq +
-                                block.headQ * tiling_->o.head;
-        SendRows(gmOut_[offset], tiling_->o.seq, narrow, output.pitch, output.rows, tiling_->headDim);
+        const uint64_t offset =
+            TokenOffset(tiling_->o, block, block.sequence.startQ, block.row0 + blockRow, block.headQ);
+        SendRows(gmOut_[offset], tiling_->o.seq, narrow, output.pitch, output.rows, tiling_->headDimV);
         ringP_.Release(slot);
     }
 
@@ -346,8 +321,8 @@ private:
     {
         ringLse_.Publish(slot);
         ringLse_.Await(slot);
-        const uint64_t offset = (static_cast<uint64_t>(block.batch) * tiling_->headsQ + block.headQ) * tiling_->seqQ +
-                                block.row0 + share.row0;
+        const uint64_t offset = block.batch * tiling_->lseBatchStride + block.headQ * tiling_->lseHeadStride +
+                                block.sequence.startQ + block.row0 + share.row0;
         AscendC::DataCopyPad(gmLse_[offset], Ub<float>(ub_.lse, 0),
                              AscendC::DataCopyExtParams(1, share.rows * FLOAT_BYTES, 0, 0, 0));
         ringLse_.Release(slot);
@@ -356,7 +331,9 @@ private:
     const FlashAttentionTiling* tiling_ = nullptr;
     UbMap ub_{};
     uint32_t subBlock_ = 0;
-    AscendC::GlobalTensor<uint8_t> gmMask_;
+    uint32_t pitchV_ = 0;
+    ScoreModifiers modifiers_;
+    AscendC::GlobalTensor<float> gmSinks_;
     AscendC::GlobalTensor<T> gmOut_;
     AscendC::GlobalTensor<float> gmLse_;
     AscendC::GlobalTensor<float> gmS_;
@@ -364,7 +341,6 @@ private:
     AscendC::GlobalTensor<float> gmO_;
     UbInRing ringS_;
     UbInRing ringOPartial_;
-    UbInRing ringMask_;
     UbOutRing ringP_;
     UbOutRing ringLse_;
 };
