@@ -62,12 +62,10 @@ void ForTasks(const FlashAttentionTiling& t, const std::vector<RowOfBlocks>& row
 
 }  // namespace
 
-GroupLoad BusiestGroup(const FlashAttentionTiling& t)
+namespace {
+
+uint32_t GroupWithMostBlocks(const FlashAttentionTiling& t, const std::vector<RowOfBlocks>& rows)
 {
-    std::vector<RowOfBlocks> rows(t.numBlocksQ);
-    for (uint32_t i = 0; i < t.numBlocksQ; ++i) {
-        rows[i] = BlocksOfRow(t, i);
-    }
     uint32_t busiest = 0;
     uint64_t most = 0;
     for (uint32_t group = 0; group < t.blockDim; ++group) {
@@ -78,6 +76,18 @@ GroupLoad BusiestGroup(const FlashAttentionTiling& t)
             busiest = group;
         }
     }
+    return busiest;
+}
+
+}  // namespace
+
+GroupLoad BusiestGroup(const FlashAttentionTiling& t)
+{
+    std::vector<RowOfBlocks> rows(t.numBlocksQ);
+    for (uint32_t i = 0; i < t.numBlocksQ; ++i) {
+        rows[i] = BlocksOfRow(t, i);
+    }
+    // Equal ranges of all tasks' keys, or the whole tasks of the group that has most blocks.
     GroupLoad load;
     std::map<std::pair<uint32_t, bool>, uint64_t> counts;
     const auto add = [&](uint32_t cols, bool masked, uint64_t count) {
@@ -87,7 +97,7 @@ GroupLoad BusiestGroup(const FlashAttentionTiling& t)
             counts[{step, masked}] += count;
         }
     };
-    ForTasks(t, rows, busiest, [&](const RowOfBlocks& row) {
+    const auto take = [&](const RowOfBlocks& row) {
         ++load.tasks;
         load.blocks += row.blocks;
         load.maskedBlocks += row.masked;
@@ -97,9 +107,21 @@ GroupLoad BusiestGroup(const FlashAttentionTiling& t)
             add(t.blockKv, true, maskedWhole);
             add(row.lastCols, row.masked > 0, 1);
         }
-    });
+    };
+    uint64_t sharers = 1;
+    if (t.splitTasks != 0) {
+        sharers = t.blockDim;
+        for (uint32_t group = 0; group < t.blockDim; ++group) {
+            ForTasks(t, rows, group, take);
+        }
+        load.tasks = CeilDiv(load.tasks, sharers);
+        load.blocks = CeilDiv(load.blocks, sharers);
+        load.maskedBlocks = CeilDiv(load.maskedBlocks, sharers);
+    } else {
+        ForTasks(t, rows, GroupWithMostBlocks(t, rows), take);
+    }
     for (const auto& [kind, count] : counts) {
-        load.kinds.push_back({kind.first, kind.second, count});
+        load.kinds.push_back({kind.first, kind.second, CeilDiv(count, sharers)});
     }
     return load;
 }

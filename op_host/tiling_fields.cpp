@@ -33,6 +33,7 @@ const std::vector<TilingField>& TilingFields()
         {"mask_block", &T::maskBlock, true},
         {"block_dim", &T::blockDim, true},
         {"num_blocks_q", &T::numBlocksQ, false},
+        {"split_tasks", &T::splitTasks, true},
     };
     return fields;
 }
@@ -44,6 +45,7 @@ const std::vector<TilingOffsetField>& TilingOffsetFields()
         {"workspace_s_offset_bytes", &T::workspaceSOffsetBytes},
         {"workspace_p_offset_bytes", &T::workspacePOffsetBytes},
         {"workspace_o_offset_bytes", &T::workspaceOOffsetBytes},
+        {"workspace_part_offset_bytes", &T::workspacePartOffsetBytes},
     };
     return fields;
 }

@@ -22,7 +22,7 @@ enum CubeEvent : int32_t {
 template <class T>
 class CubeStages {
 public:
-    __aicore__ inline void Init(const FlashAttentionTiling& tiling, const Operands& operands)
+    __aicore__ inline void Init(const FlashAttentionTiling& tiling, const Operands& operands, GM_ADDR workspace)
     {
         tiling_ = &tiling;
         l1_ = MakeL1Map(tiling);
@@ -32,9 +32,9 @@ public:
         gmQ_.SetGlobalBuffer((__gm__ T*)operands.q);
         gmK_.SetGlobalBuffer((__gm__ T*)operands.k);
         gmV_.SetGlobalBuffer((__gm__ T*)operands.v);
-        gmS_.SetGlobalBuffer((__gm__ float*)(operands.workspace + tiling.workspaceSOffsetBytes));
-        gmP_.SetGlobalBuffer((__gm__ T*)(operands.workspace + tiling.workspacePOffsetBytes));
-        gmO_.SetGlobalBuffer((__gm__ float*)(operands.workspace + tiling.workspaceOOffsetBytes));
+        gmS_.SetGlobalBuffer((__gm__ float*)(workspace + tiling.workspaceSOffsetBytes));
+        gmP_.SetGlobalBuffer((__gm__ T*)(workspace + tiling.workspacePOffsetBytes));
+        gmO_.SetGlobalBuffer((__gm__ float*)(workspace + tiling.workspaceOOffsetBytes));
         ringQ_.Init(L1_Q_EVENT, STAGES);
         ringK_.Init(L1_K_EVENT, STAGES);
         ringV_.Init(L1_V_EVENT, STAGES);
@@ -144,7 +144,8 @@ private:
     __aicore__ inline void LoadQuery(const Block& block)
     {
         slotQ_ = ringQ_.Acquire();
-        const uint64_t offset = TokenOffset(tiling_->q, block, block.sequence.startQ, block.row0, block.headQ);
+        const uint64_t offset = TokenOffset(tiling_->q, block.piece, block.piece.sequence.startQ,
+                                            block.piece.queries.row0, block.piece.head);
         LoadRowsToL1(L1Slot(AscendC::TPosition::A1, l1_.q, slotQ_), gmQ_[offset], block.rows, tiling_->headDimQk,
                      tiling_->q.seq, Fractals(block.rows) * FRACTAL_ROWS);  // [rows, headDimQk]
         ringQ_.Publish(slotQ_);
@@ -166,7 +167,8 @@ private:
     {
         const uint32_t slot = source.ring->Acquire();
         const uint64_t offset =
-            TokenOffset(*source.strides, block, block.sequence.startKv, block.col0 + l1Col, block.headKv);
+            TokenOffset(*source.strides, block.piece, block.piece.sequence.startKv, block.col0 + l1Col,
+                        block.piece.head / (tiling_->headsQ / tiling_->headsKv));
         for (uint32_t l0Col = 0; l0Col < l1Cols; l0Col += tiling_->l0TileKv) {
             const uint32_t cols = Least(l1Cols - l0Col, tiling_->l0TileKv);
             LoadRowsToL1(L1Slot(AscendC::TPosition::B1, *source.buffer, slot)[l0Col * PaddedDim(source.dim)],

@@ -41,31 +41,46 @@ __aicore__ inline void RunVector(VectorStages<T>& stages, WorkCursor& lead, Work
     }
 }
 
+// What is left once all blocks are done: parts of split tasks become results, tasks without visible keys get theirs.
 template <class T>
-__aicore__ inline void FlashAttentionForward(const Operands& operands, const FlashAttentionTiling& tiling,
-                                             uint32_t group)
+__aicore__ inline void RunEpilogue(VectorStages<T>& stages, const FlashAttentionTiling& tiling, const Lengths& lengths,
+                                   uint32_t group)
 {
+    if (tiling.splitTasks != 0) {
+        AscendC::SyncAll<true>();
+    }
+    PieceCursor pieces;
+    pieces.Init(tiling, lengths, group);
+    while (pieces.Next(true)) {
+        const Piece& piece = pieces.Current();
+        if (piece.empty) {
+            stages.StoreEmpty(piece);
+        } else if (piece.Split() && piece.begins) {
+            stages.Combine(pieces);
+        }
+    }
+}
+
+template <class T>
+__aicore__ inline void FlashAttentionForward(const Operands& operands, const FlashAttentionTiling& tiling)
+{
+    const auto group = static_cast<uint32_t>(AscendC::GetBlockIdx() / AscendC::GetSubBlockNum());
+    Lengths lengths;
+    lengths.Init(tiling, operands.cuSeqlensQ, operands.cuSeqlensKv, operands.seqUsedKv);
     WorkCursor lead;
-    WorkCursor trail;
-    lead.Init(tiling, operands, group);
-    trail.Init(tiling, operands, group);
+    lead.Init(tiling, lengths, group);
+    WorkCursor trail = lead;
     if ASCEND_IS_AIC {
         CubeStages<T> stages;
-        stages.Init(tiling, operands);
+        stages.Init(tiling, operands, operands.GroupWorkspace(tiling, group));
         RunCube(stages, lead, trail, tiling.preload);
         stages.Drain();
     }
     if ASCEND_IS_AIV {
         VectorStages<T> stages;
-        stages.Init(tiling, operands, static_cast<uint32_t>(AscendC::GetSubBlockIdx()));
+        stages.Init(tiling, operands, group, static_cast<uint32_t>(AscendC::GetSubBlockIdx()));
         RunVector(stages, lead, trail, tiling.preload);
-        WorkCursor empty;
-        empty.Init(tiling, operands, group);
-        while (empty.Next(true)) {
-            if (empty.Current().cols == 0) {
-                stages.StoreEmpty(empty.Current());
-            }
-        }
+        RunEpilogue(stages, tiling, lengths, group);
         stages.Drain();
     }
     AscendC::PipeBarrier<PIPE_ALL>();
@@ -81,13 +96,11 @@ extern "C" __global__ __mix__(1, 2) void flash_attention_fwd(GM_ADDR q, GM_ADDR 
                                                              GM_ADDR workspace, fastattn::FlashAttentionTiling tiling)
 {
     AscendC::InitSocState();
-    const auto group = static_cast<uint32_t>(AscendC::GetBlockIdx() / AscendC::GetSubBlockNum());
-    const fastattn::Operands operands{
-        q,         k,     v,           mask, cuSeqlensQ, cuSeqlensKv,
-        seqUsedKv, sinks, alibiSlopes, o,    lse,        workspace + group * tiling.workspaceBytesPerGroup};
+    const fastattn::Operands operands{q,         k,     v,           mask, cuSeqlensQ, cuSeqlensKv,
+                                      seqUsedKv, sinks, alibiSlopes, o,    lse,        workspace};
     if (tiling.elementType == fastattn::BF16) {
-        fastattn::FlashAttentionForward<bfloat16_t>(operands, tiling, group);
+        fastattn::FlashAttentionForward<bfloat16_t>(operands, tiling);
     } else {
-        fastattn::FlashAttentionForward<half>(operands, tiling, group);
+        fastattn::FlashAttentionForward<half>(operands, tiling);
     }
 }

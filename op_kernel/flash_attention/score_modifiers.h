@@ -32,7 +32,7 @@ public:
     __aicore__ inline void Begin(const Block& block)
     {
         if (tiling_->hasAlibi != 0 && block.first) {
-            slope_ = gmSlopes_.GetValue(block.batch * tiling_->alibiBatchStride + block.headQ);
+            slope_ = gmSlopes_.GetValue(block.piece.batch * tiling_->alibiBatchStride + block.piece.head);
         }
     }
 
@@ -87,8 +87,7 @@ private:
         const UbFloat ramp = Ub<float>(ub_.ramp, 0);
         const UbFloat spread = Ub<float>(ub_.broadcast, 0);
         const UbFloat distance0 = Ub<float>(ub_.rowTmp, 0);  // of column 0, a value a row
-        const int64_t rowPosition =
-            static_cast<int64_t>(block.row0) + blockRow + block.sequence.lengthKv - block.sequence.lengthQ;
+        const int64_t rowPosition = block.piece.queries.rowOffset + blockRow;
         const auto rows = static_cast<int32_t>(RoundUp(s.rows, BLOCK_FP32_ELEMS));
         AscendC::Muls(distance0, ramp, -1.0F, rows);
         Ordered();

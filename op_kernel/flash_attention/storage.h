@@ -8,7 +8,8 @@
 
 namespace fastattn {
 
-constexpr uint32_t STAGES = 2;  // double buffering at level 2
+constexpr uint32_t PART_SLOTS = 2;  // a group may begin and end inside a split task
+constexpr uint32_t STAGES = 2;      // double buffering at level 2
 constexpr uint32_t HALF_BYTES = 2;
 constexpr uint32_t FLOAT_BYTES = 4;
 
@@ -53,7 +54,7 @@ struct UbMap {
     Buffer rowMax;     // ring x rowsPerVectorCore fp32: blocks of several tasks are in flight
     Buffer rowSum;     // ring x rowsPerVectorCore fp32
     Buffer rowTmp;     // rowsPerVectorCore fp32
-    Buffer lse;        // rowsPerVectorCore fp32 on their way to GM
+    Buffer lse;        // 2 x rowsPerVectorCore fp32: row statistics on their way to GM
     Buffer ramp;       // blockKv fp32: 0, 1, 2 ..., for ALiBi only
     Buffer rescale;    // ring x rowsPerVectorCore fp32: exp(old max - new max) of each block in flight
 };
@@ -62,6 +63,8 @@ struct WorkspaceMap {
     uint64_t sOffsetBytes;
     uint64_t pOffsetBytes;
     uint64_t oOffsetBytes;
+    uint64_t partOffsetBytes;
+    uint64_t partSlotBytes;
     uint64_t bytesPerGroup;
 };
 
@@ -116,7 +119,7 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     map.rowMax = PlaceAfter(map.broadcast.EndBytes(), rowStatBytes, t.ring);
     map.rowSum = PlaceAfter(map.rowMax.EndBytes(), rowStatBytes, t.ring);
     map.rowTmp = PlaceAfter(map.rowSum.EndBytes(), rowStatBytes, 1);
-    map.lse = PlaceAfter(map.rowTmp.EndBytes(), rowStatBytes, 1);
+    map.lse = PlaceAfter(map.rowTmp.EndBytes(), rowStatBytes, 2);
     map.rescale = PlaceAfter(map.lse.EndBytes(), rowStatBytes, t.ring);
     map.ramp = PlaceAfter(map.rescale.EndBytes(), t.hasAlibi != 0 ? t.blockKv * FLOAT_BYTES : 0, 1);
     return map;
@@ -129,9 +132,10 @@ FASTATTN_HOST_DEVICE constexpr WorkspaceMap MakeWorkspaceMap(const FlashAttentio
     map.sOffsetBytes = 0;
     map.pOffsetBytes = RoundUp(scores * FLOAT_BYTES, GM_ALIGN_BYTES);
     map.oOffsetBytes = map.pOffsetBytes + RoundUp(scores * HALF_BYTES, GM_ALIGN_BYTES);
-    map.bytesPerGroup =
-        map.oOffsetBytes +
-        RoundUp(static_cast<uint64_t>(t.ring) * t.blockQ * PaddedDim(t.headDimV) * FLOAT_BYTES, GM_ALIGN_BYTES);
+    const uint64_t output = static_cast<uint64_t>(t.blockQ) * PaddedDim(t.headDimV) * FLOAT_BYTES;
+    map.partOffsetBytes = map.oOffsetBytes + RoundUp(t.ring * output, GM_ALIGN_BYTES);
+    map.partSlotBytes = RoundUp(output + 2 * static_cast<uint64_t>(t.blockQ) * FLOAT_BYTES, GM_ALIGN_BYTES);
+    map.bytesPerGroup = map.partOffsetBytes + (t.splitTasks != 0 ? PART_SLOTS * map.partSlotBytes : 0);
     return map;
 }
 

@@ -24,9 +24,10 @@ struct FlashAttentionTiling {
 
     // Workspace of one core group (cube + two vector cores), offsets in bytes from the group's base.
     uint64_t workspaceBytesPerGroup;
-    uint64_t workspaceSOffsetBytes;  // ring x (blockQ x blockKv) fp32
-    uint64_t workspacePOffsetBytes;  // ring x (blockQ x blockKv) fp16
-    uint64_t workspaceOOffsetBytes;  // ring x (blockQ x padded headDimV) fp32
+    uint64_t workspaceSOffsetBytes;     // ring x (blockQ x blockKv) fp32
+    uint64_t workspacePOffsetBytes;     // ring x (blockQ x blockKv) fp16
+    uint64_t workspaceOOffsetBytes;     // ring x (blockQ x padded headDimV) fp32
+    uint64_t workspacePartOffsetBytes;  // 2 x (blockQ x (padded headDimV + 2)) fp32: partial results of split tasks
 
     // lse is fp32; element strides of its batch and head, rows are contiguous.
     uint64_t lseBatchStride;
@@ -68,6 +69,7 @@ struct FlashAttentionTiling {
     // Schedule.
     uint32_t blockDim;    // core groups launched
     uint32_t numBlocksQ;  // query blocks of one (batch, head)
+    uint32_t splitTasks;  // 1: keys of a query block may be split between groups, see schedule.h
 };
 
 }  // namespace fastattn
