@@ -116,7 +116,7 @@ def prepare(case: Case) -> Prepared:
     problem = {key: getattr(case, key) for key in ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "causal")}
     problem |= {"dtype": "fp16", "has_seq_used_kv": bool(case.used)}
     plan = core().plan(problem, soc, dict(case.tiling))
-    inputs["mask"] = np.ascontiguousarray(core().m_mask(plan["tiling"]["mask_block"]))
+    inputs["mask"] = np.ascontiguousarray(core().device_constants(plan["tiling"]["mask_block"]))
     o, lse = _reference(inputs["q"], inputs["k"], inputs["v"], case)
     return Prepared(inputs, plan, soc, o, lse)
 

@@ -11,8 +11,8 @@
 
 using Gm = uint8_t*;
 extern "C" {
-void flash_attention_fwd(Gm q, Gm k, Gm v, Gm mask, Gm seqUsedKv, Gm o, Gm lse, Gm workspace,
-                         fastattn::FlashAttentionTiling tiling);
+void flash_attention_fwd(Gm q, Gm k, Gm v, Gm mask, Gm cuSeqlensQ, Gm cuSeqlensKv, Gm seqUsedKv, Gm sinks,
+                         Gm alibiSlopes, Gm o, Gm lse, Gm workspace, fastattn::FlashAttentionTiling tiling);
 void matmul_fp16(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
 void matmul_fp16_fp32(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
 void matmul_bf16(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
@@ -62,7 +62,11 @@ const std::vector<SimKernel>& SimKernels()
                                    {"k", false},
                                    {"v", false},
                                    {"mask", false},
+                                   {"cu_seqlens_q", false},
+                                   {"cu_seqlens_k", false},
                                    {"seqused_k", false},
+                                   {"sinks", false},
+                                   {"alibi_slopes", false},
                                    {"o", true},
                                    {"lse", true},
                                    {WORKSPACE, true}}),

@@ -49,9 +49,9 @@ def plan_problem(problem: Mapping[str, Any], soc: SocConfig, tiling: TilingConfi
 
 
 @lru_cache(maxsize=8)
-def m_mask(mask_block: int) -> np.ndarray:
-    """The M-mask's packed bits, made once per mask_block; read-only by convention of the kernel."""
-    return np.ascontiguousarray(core().m_mask(mask_block))
+def device_constants(mask_block: int) -> np.ndarray:
+    """The M-mask and the ALiBi ramp behind it, made once per mask_block; the kernel only reads them."""
+    return np.ascontiguousarray(core().device_constants(mask_block))
 
 
 def default_threads() -> int:
@@ -83,7 +83,7 @@ def launch_flash_attention(
     views = {name: layouts.as_bshd(tensor, p.layout, p.d) for name, tensor in tensors.items()}  # (b, s, h, d) each
     start_s = time.perf_counter()
     plan = plan_problem(_problem_dict(p, views, softmax_scale, causal, seqused_k), soc, backend.tiling)
-    mask = m_mask(plan["tiling"]["mask_block"])
+    mask = device_constants(plan["tiling"]["mask_block"])
     inputs = {name: (views[name].data_ptr(), extent_bytes(views[name])) for name in ("q", "k", "v")}
     inputs["mask"] = (mask.ctypes.data, mask.nbytes)
     if seqused_k is not None:
