@@ -19,7 +19,7 @@ namespace ascend_sim {
 struct LaunchOptions {
     uint32_t blockDim = 1;
     uint32_t threads = 1;
-    bool checks = true;  // unwritten bytes and missing order; limits are always checked
+    bool checks = true;           // unwritten bytes and missing order; limits are always checked
     bool keepGmAccesses = false;  // for a timeline
 };
 
