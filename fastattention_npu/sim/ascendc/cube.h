@@ -12,10 +12,16 @@ void LoadData(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadDa
     Require(InL1(src.GetPosition()), "LoadData needs a source in L1");
     Require(dst.GetPosition() == TPosition::A2 || dst.GetPosition() == TPosition::B2,
             "LoadData needs a destination in L0A (A2) or L0B (B2)");
-    const auto load = dst.GetPosition() == TPosition::A2 ? load_cbuf_to_ca : load_cbuf_to_cb;
-    load(dst.template Address<half>(), src.template Address<half>(), p.startIndex.Get("startIndex"),
-         p.repeatTimes.Get("repeatTimes"), p.srcStride.Get("srcStride"), p.dstGap.Get("dstGap"),
-         static_cast<uint8_t>(p.sid.Get("sid")), p.ifTranspose, p.addrMode.Get("addrMode") == 0 ? inc : dec);
+    const auto load = [&](auto instruction) {
+        instruction(dst.template Address<half>(), src.template Address<half>(), p.startIndex.Get("startIndex"),
+                    p.repeatTimes.Get("repeatTimes"), p.srcStride.Get("srcStride"), p.dstGap.Get("dstGap"),
+                    static_cast<uint8_t>(p.sid.Get("sid")), p.ifTranspose, p.addrMode.Get("addrMode") == 0 ? inc : dec);
+    };
+    if (dst.GetPosition() == TPosition::A2) {
+        load([](auto... args) { load_cbuf_to_ca(args...); });
+    } else {
+        load([](auto... args) { load_cbuf_to_cb(args...); });
+    }
 }
 
 template <class T, class U, class S>
@@ -41,9 +47,12 @@ void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const Fixpip
                                                         : p.quantPre == NoQuant;
     Require(narrow, "quantPre does not fit the destination type (half: F322F16, bfloat16_t: F322BF16, float: NoQuant)");
     constexpr bool nz2nd = config.format == CO2Layout::ROW_MAJOR;
-    set_nd_para(static_cast<uint64_t>(p.ndNum.Get("ndNum")) |
-                static_cast<uint64_t>(p.srcNdStride.Get("srcNdStride")) << 16 |
-                static_cast<uint64_t>(p.dstNdStride.Get("dstNdStride")) << 32);
+    if constexpr (nz2nd) {
+        set_nd_para(static_cast<uint64_t>(p.ndNum.Get("ndNum")) |
+                    static_cast<uint64_t>(p.srcNdStride.Get("srcNdStride")) << 16 |
+                    static_cast<uint64_t>(p.dstNdStride.Get("dstNdStride")) << 32);
+    }
+    pipe_barrier(PIPE_FIX);
     copy_matrix_cc_to_gm(dst.GetPhyAddr(), src.Address(), 0, p.nSize.Get("nSize"), p.mSize.Get("mSize"),
                          p.dstStride.Get("dstStride"), p.srcStride.Get("srcStride"), p.unitFlag.Get("unitFlag"),
                          p.quantPre, p.reluEn ? 1 : 0, p.isChannelSplit, nz2nd);

@@ -53,6 +53,7 @@ void copy_matrix_cc_to_gm(void* dst, float* src, uint8_t, int64_t nSize, int64_t
     Limit("srcStride", srcStride, 0, 65535);
     Limit("dstStride", dstStride, 1, UINT32_MAX);
     if (nSize == 0 || mSize == 0) return;
+    Self().Note(quantPre);
     Fix p{};
     p.dst = AddressOf(dst);
     p.src = AddressOf(src);

@@ -164,6 +164,9 @@ void VectorBinary(BinaryOp op, const ElementwiseArgs& args)
 
 void VectorScalar(BinaryOp op, const ElementwiseArgs& args, float scalar)
 {
+    uint32_t bits;
+    std::memcpy(&bits, &scalar, sizeof(bits));
+    Self().Note(bits);
     IssueElementwise(args, [f = HostLanes().binaryScalar[static_cast<size_t>(op)], scalar](
                                const float* a, const float*, float* dst, size_t n) { f(a, scalar, dst, n); });
 }
@@ -176,6 +179,7 @@ void VectorUnary(UnaryOp op, const ElementwiseArgs& args)
 
 void VectorDuplicate(const char* name, uint32_t elementBytes, uint32_t bits, const VectorOperand& dst, int64_t repeat)
 {
+    Self().Note(bits);
     const LanePlan plan = PlanLanes(elementBytes, repeat);
     LimitOperand("dst", dst, 255, true);
     if (plan.repeats == 0) return;
@@ -200,15 +204,3 @@ void VectorDuplicate(const char* name, uint32_t elementBytes, uint32_t bits, con
 }
 
 }  // namespace ascend_sim
-
-void vector_dup(float* dst, float value, int64_t repeat, int64_t dstBlk, int64_t, int64_t dstRep, int64_t)
-{
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof(bits));
-    VectorDuplicate("vector_dup", 4, bits, {AddressOf(dst), dstBlk, dstRep}, repeat);
-}
-
-void vector_dup(half* dst, half value, int64_t repeat, int64_t dstBlk, int64_t, int64_t dstRep, int64_t)
-{
-    VectorDuplicate("vector_dup", 2, value.bits, {AddressOf(dst), dstBlk, dstRep}, repeat);
-}

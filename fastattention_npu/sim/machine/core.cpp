@@ -6,6 +6,7 @@
 
 #include "group.h"
 #include "launch.h"
+#include "listing.h"
 
 namespace ascend_sim {
 
@@ -87,6 +88,8 @@ LocalMemory& Core::Memory(Space space)
 }
 
 bool Core::Checks() const { return group_->Owner().Options().checks; }
+
+bool Core::Lists() const { return group_->Owner().Options().listing; }
 
 std::string Core::Name() const
 {
@@ -186,6 +189,7 @@ void Core::Admit(const Instruction& instruction)
     trace_.records.push_back(record);
     ++trace_.traffic.instructions;
     trace_.traffic.cubeMacs += instruction.cubeMacs;
+    if (Lists()) List(instruction);
     for (const Operand& operand : instruction.operands) {
         if (operand.region.Empty()) continue;
         if (operand.region.space == Space::GM) {
@@ -250,7 +254,7 @@ void Core::After(const Instruction& instruction)
 
 void Core::Scalar(const char* name, double cycles)
 {
-    (void)name;
+    if (Lists()) ListScalar(name);
     pendingScalarCycles_ += cycles;
 }
 
@@ -318,6 +322,7 @@ void Core::RecordSync(Step step, Pipe pipe, Pipe peer, uint32_t id, uint32_t mod
     record.scalarCycles = static_cast<float>(pendingScalarCycles_);
     pendingScalarCycles_ = 0;
     trace_.records.push_back(record);
+    if (Lists()) trace_.listing.push_back(ListSync(record));
 }
 
 void Core::SetFlag(Pipe from, Pipe to, uint32_t id)

@@ -56,6 +56,9 @@ public:
     Registers& Regs() { return registers_; }
     CoreTrace& Trace() { return trace_; }
     bool Checks() const;
+    bool Lists() const;
+    // Adds a value that is no operand (a scalar, a register's new contents) to the next line of the listing.
+    void Note(uint64_t value);
 
     void At(const CallSite& site) { site_ = site; }
     const CallSite& Site() const { return site_; }
@@ -116,6 +119,8 @@ private:
     void Drain(Pipe pipe);
     void Block(Pipe from, Pipe to, uint32_t id, const CallSite& site);
     void InheritScalar(Pipe pipe);
+    void List(const Instruction& instruction);
+    void ListScalar(const char* name);
     void RecordSync(Step step, Pipe pipe, Pipe peer, uint32_t id, uint32_t mode);
     void RequireFlagPair(Pipe from, Pipe to, uint32_t id) const;
     uint32_t Thread(Pipe pipe) const { return ThreadOf(coreInGroup_, pipe); }
@@ -129,6 +134,7 @@ private:
     CoreTrace trace_;
     CallSite site_;
     std::string waiting_;
+    std::string note_;
     double pendingScalarCycles_ = 0;
 
     std::array<PipeQueue, PIPES> pipes_;
