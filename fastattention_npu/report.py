@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from .profiling import Profile
 from .report_data import report_data
 
 SCRIPTS = ("page.js", "timeline_data.js", "timeline.js", "charts.js", "sections.js", "start.js")
+PAGE_FOLDER = Path(__file__).parent / "report_page"
 DATA_TAG = '<script type="application/json" id="run-data">'
 
 
@@ -43,8 +43,7 @@ def make_report(profile: Profile) -> dict[str, Any]:
 
 def page(data: Mapping[str, Any]) -> str:
     """The HTML page around the data."""
-    folder = resources.files(__package__) / "report_page"
-    part = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "style.css", *SCRIPTS)}
+    part = {name: (PAGE_FOLDER / name).read_text(encoding="utf-8") for name in ("page.html", "style.css", *SCRIPTS)}
     name = data["shape"].get("name") or "attention"
     # "<" never stands in the JSON, so that no text of the run can end the script element.
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

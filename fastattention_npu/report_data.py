@@ -68,10 +68,9 @@ def peaks(profile: Profile) -> dict[str, Any]:
     """Peak rates of the whole chip, from the SoC file; None where it does not say."""
     soc = profile.soc.values()
     cores, mhz = soc["cores.aic"], soc["clock.mhz"]
-    l2 = soc.get("shared.l2_read_bytes_per_cycle_per_aic")
     return {
         "tflops": float(profile.figures.get("peak_tflops") or cores * 2 * 16**3 * mhz / 1e6),
-        "l2_gbps": l2 * cores * mhz / 1e3 if l2 else None,
+        "l2_gbps": soc.get("shared.l2_gbps"),
         "hbm_gbps": soc.get("shared.hbm_gbps"),
         "cores": cores,
     }
@@ -132,12 +131,10 @@ def group_rows(profile: Profile) -> list[dict[str, Any]]:
 
 
 def roofline(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Useful operations per byte, at the L2 (all that the cores read) and at the HBM (each operand once)."""
-    summary, gm = data["summary"], data["gm"]
-    l2_bytes = summary["gm_bytes_read"]
-    # Each operand once, at least; the workspace is read back at once and stays in L2.
-    operands = [row for row in gm if row["name"] in OPERANDS]
-    hbm_bytes = sum(min(row["bytes"], row["bytes_read"] + row["bytes_written"]) for row in operands)
+    """Useful operations per byte, at the L2 (all that the cores read and wrote) and at the HBM (what missed the L2)."""
+    summary = data["summary"]
+    l2_bytes = summary["gm_bytes_read"] + summary["gm_bytes_written"]
+    hbm_bytes = summary["hbm_bytes_read"] + summary["hbm_bytes_written"]
     flops = summary["useful_flops"]
     return {
         "l2_bytes": l2_bytes,

@@ -13,7 +13,7 @@ from .. import __version__, _native
 from ..dispatch import DEFAULT_SOC
 from ..errors import BackendUnavailableError, RefusedError
 from ..limits import BACKENDS
-from . import doctor, plan, run
+from . import doctor, plan, report, run, trace
 
 OK, WRONG, UNUSABLE = 0, 1, 2
 
@@ -60,6 +60,9 @@ def make_parser() -> argparse.ArgumentParser:
     item.add_argument("shape", metavar="SHAPE.yaml", help=shape_help)
     _add_target(item)
     item.set_defaults(function=plan.command)
+
+    trace.add_parser(commands)
+    report.add_parser(commands)
 
     item = commands.add_parser("doctor", help="what this machine has and what works", allow_abbrev=False)
     item.add_argument("--json", action="store_true", help="one JSON object on standard output")

@@ -98,7 +98,7 @@ function rooflineChart(peak, points) {
     const [px, py] = [x(Math.min(xs[1], Math.max(xs[0], point.intensity))), y(Math.max(ys[0], point.tflops))];
     line(px, py, px, y(Math.min(peak.tflops, point.intensity * point.gbps / 1000)), point.colour, { 'stroke-dasharray': '2 3' });
     svg.append(element('circle', { cx: px, cy: py, r: 6, fill: point.colour, stroke: 'var(--card)', 'stroke-width': 2, tip: point.tip }));
-    svg.append(text(px, py + 20, point.name, { 'text-anchor': 'middle' }));
+    svg.append(text(px + (point.name === 'at L2' ? 6 : -6), py + 21, point.name, { 'text-anchor': point.name === 'at L2' ? 'end' : 'start' }));
   }
   return svg;
 }

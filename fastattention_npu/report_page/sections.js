@@ -98,7 +98,7 @@ function fillRoofline() {
     return { name, intensity, gbps, tflops: roofline.tflops, colour: paint, tip: [`this run ${name}, simulated`,
       `${round(roofline.tflops, 1)} TFLOPS at ${round(intensity, 1)} operations a byte (${bytesText(bytes)})`,
       `${percent(roofline.tflops / roof)} of what this roof allows, ${round(roof, 1)} TFLOPS`] };
-  })), element('p', { class: 'quiet' }, 'One run, two points: by the bytes that the cores read through L2, and by those that must come from the HBM (each operand once). A dotted line ends at the roof above its point.'));
+  })), element('p', { class: 'quiet' }, 'One run, two points: by all bytes between the cores and L2, and by those that the HBM moved, both simulated. A dotted line ends at the roof above its point.'));
 }
 
 function fillGm() {

@@ -14,8 +14,9 @@ document.getElementById('theme').addEventListener('click', () =>
   setTheme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark'));
 document.getElementById('save').addEventListener('click', saveJson);
 
-for (const fill of [fillHeader, fillAdvice, fillTimeline, fillPipes, fillLoad, fillRoofline, fillGm, fillMemory, fillStalls,
-  fillGroups, fillHazards]) fill();
+fillHeader();
+const timelineView = fillTimeline();
+for (const fill of [fillAdvice, fillPipes, fillLoad, fillRoofline, fillGm, fillMemory, fillStalls, fillGroups, fillHazards]) fill();
 document.getElementById('footer').textContent =
   `fastattention-npu ${data.version}. Simulated on a model of ${data.soc}; constants and their sources: configs/soc. The numbers of this page are inside it as JSON.`;
 document.documentElement.dataset.ready = '1';

@@ -6,7 +6,9 @@ const LEFT = 92;
 const AXIS = 22;
 const STRIP = 30;
 const MAX_ARROWS = 300;
-const HELD_UP_CYCLES = 40; // a flag set later than this before its waiter started is what held it up
+// A flag that was set no earlier than this before its waiter went on is what held it up; between cores it travels.
+const HELD_UP_CYCLES = 40;
+const CROSS_HELD_UP_CYCLES = 500;
 
 class TimelineView {
   constructor(events, canvas, picked) {
@@ -184,7 +186,9 @@ class TimelineView {
   arrowEnds(k) {
     const { from, to, cross } = this.events.arrows;
     const wait = this.events.kindOf(to[k]) === 'cross_wait';
-    return { x0: this.x(this.events.end(from[k])), x1: this.x(wait ? this.events.end(to[k]) : this.events.start(to[k])),
+    const start = this.events.end(from[k]);
+    const end = wait ? this.events.end(to[k]) : this.events.start(to[k]);
+    return { x0: this.x(start), x1: this.x(end), late: end - start,
       y0: this.rowTop[this.events.columns.track[from[k]]] + ROW / 2,
       y1: this.rowTop[this.events.columns.track[to[k]]] + ROW / 2, cross: cross[k] === 1 };
   }
@@ -195,10 +199,9 @@ class TimelineView {
     }
     if (!this.showArrows) return;
     const visible = [];
-    const { from, to, cross } = this.events.arrows;
-    for (let k = 0; k < from.length; k += 1) {
-      if (cross[k] === 0 && this.events.start(to[k]) - this.events.end(from[k]) > HELD_UP_CYCLES) continue;
+    for (let k = 0; k < this.events.arrows.from.length; k += 1) {
       const ends = this.arrowEnds(k);
+      if (ends.late > (ends.cross ? CROSS_HELD_UP_CYCLES : HELD_UP_CYCLES)) continue;
       if (Math.max(ends.x0, ends.x1) > LEFT && Math.min(ends.x0, ends.x1) < this.width) visible.push(ends);
     }
     const crossing = visible.filter((ends) => ends.cross);

@@ -68,8 +68,12 @@ def launch_flash_attention(
     causal: bool,
     seqused_k: Tensor | None,
     backend: Backend,
+    sim_options: Mapping[str, Any] | None = None,
 ) -> Launch:
-    """Runs checked arguments on the simulated NPU that `backend` describes."""
+    """Runs checked arguments on the simulated NPU that `backend` describes.
+
+    sim_options: further options of simulate_flash_attention, such as trace.
+    """
     soc = backend.soc
     assert soc is not None, "a sim backend has a SoC"
     if seqused_k is not None:
@@ -89,7 +93,8 @@ def launch_flash_attention(
     if seqused_k is not None:
         inputs["seqused_k"] = (seqused_k.data_ptr(), extent_bytes(seqused_k))
     outputs = {name: (tensor.data_ptr(), extent_bytes(tensor)) for name, tensor in (("o", out), ("lse", lse))}
-    options = {"threads": backend.threads or default_threads(), "checks": backend.checks}
+    options: dict[str, Any] = {"threads": backend.threads or default_threads(), "checks": backend.checks}
+    options |= sim_options or {}
     figures = core().simulate_flash_attention(
         soc.values(),
         plan["tiling_bytes"],

@@ -24,7 +24,8 @@ int32_t GmSplit::PartOf(uint64_t address) const
     for (size_t i = 0; i < ranges_.size(); ++i) {
         const Range& range = ranges_[i];
         if (address < range.base || address >= range.base + range.bytes) continue;
-        const uint64_t offset = range.part.period == 0 ? address - range.base : (address - range.base) % range.part.period;
+        const uint64_t offset =
+            range.part.period == 0 ? address - range.base : (address - range.base) % range.part.period;
         if (offset >= range.part.begin && offset < range.part.end) return static_cast<int32_t>(i);
     }
     return -1;

@@ -62,8 +62,7 @@ void RaceDetector::CheckAgainst(uint32_t thread, uint32_t other, const Access& a
         if (!access.write && !earlier.write) continue;
         if (!Overlap(access.region, earlier.region)) continue;
         if (hazards.size() < MAX_HAZARDS) {
-            hazards.push_back(
-                {Report(thread, access, other, earlier), {thread, access.time}, {other, earlier.time}});
+            hazards.push_back({Report(thread, access, other, earlier), {thread, access.time}, {other, earlier.time}});
         }
         return;
     }

@@ -46,9 +46,7 @@ private:
             case Step::WAIT_FLAG:
                 Hold(record.peer, {times_[i], StallCause::FLAG, record.pipe, record.id, record.site});
                 break;
-            case Step::CROSS_WAIT:
-                HoldAll({times_[i], StallCause::CROSS_CORE, Pipe::S, record.id, record.site});
-                break;
+            case Step::CROSS_WAIT: HoldAll({times_[i], StallCause::CROSS_CORE, Pipe::S, record.id, record.site}); break;
             case Step::BARRIER: {
                 const Held held{times_[i], StallCause::BARRIER, record.pipe, 0, record.site};
                 record.pipe == Pipe::ALL ? HoldAll(held) : Hold(record.pipe, held);

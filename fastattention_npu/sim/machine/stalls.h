@@ -1,5 +1,5 @@
-// Why a pipe stood still: every gap between two instructions of a pipe, split into what it waited for last and the rest.
-// Works from times alone; the causes are those that the records show.
+// Why a pipe stood still: every gap between two instructions of a pipe, split into what it waited for last and the
+// rest. Works from times alone; the causes are those that the records show.
 #pragma once
 #include <vector>
 
@@ -20,10 +20,10 @@ enum class StallCause : uint8_t {
 struct Gap {
     Pipe pipe = Pipe::S;
     StallCause cause = StallCause::ISSUE;
-    Pipe from = Pipe::S;   // FLAG: the pipe that sets
-    uint16_t id = 0;       // FLAG, CROSS_CORE
-    uint32_t site = 0;     // of the wait, or of the instruction after the gap
-    uint32_t record = 0;   // the instruction after the gap
+    Pipe from = Pipe::S;  // FLAG: the pipe that sets
+    uint16_t id = 0;      // FLAG, CROSS_CORE
+    uint32_t site = 0;    // of the wait, or of the instruction after the gap
+    uint32_t record = 0;  // the instruction after the gap
     float start = 0;
     float end = 0;
 };

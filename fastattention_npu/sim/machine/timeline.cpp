@@ -161,8 +161,8 @@ private:
         }
         for (const Gap& gap : GapsOf(t)) {
             if (gap.start >= cut_) continue;
-            const auto kind = static_cast<EventKind>(static_cast<uint8_t>(EventKind::FIRST_STALL) +
-                                                     static_cast<uint8_t>(gap.cause));
+            const auto kind =
+                static_cast<EventKind>(static_cast<uint8_t>(EventKind::FIRST_STALL) + static_cast<uint8_t>(gap.cause));
             Append({index, gap.pipe, kind, {gap.start, gap.end}, 0, gap.site, static_cast<int16_t>(gap.id), gap.from});
         }
     }
@@ -290,8 +290,7 @@ private:
 
 }  // namespace
 
-Timeline MakeTimeline(Launch& launch, const LaunchResult& result, const Timing& timing,
-                      const TimelineOptions& options)
+Timeline MakeTimeline(Launch& launch, const LaunchResult& result, const Timing& timing, const TimelineOptions& options)
 {
     return Builder(launch, result, timing, options).Run();
 }

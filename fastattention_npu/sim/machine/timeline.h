@@ -30,8 +30,8 @@ struct EventColumns {
     std::vector<float> end;
     std::vector<uint16_t> name;
     std::vector<uint32_t> site;
-    std::vector<int16_t> detail;   // instructions: GM part or -1; waits and stalls: flag id
-    std::vector<uint8_t> from;     // flag stalls: the pipe that sets
+    std::vector<int16_t> detail;  // instructions: GM part or -1; waits and stalls: flag id
+    std::vector<uint8_t> from;    // flag stalls: the pipe that sets
     std::vector<uint64_t> gmBytes;
 };
 
@@ -69,13 +69,12 @@ struct Timeline {
     std::vector<Stall> stalls;  // all cores
     std::vector<GmPartTraffic> gm;
     uint32_t bins = 0;
-    std::vector<float> utilisation;  // [AIC, AIV] x PIPES x bins: fraction of the cores' time, all cores
-    std::vector<float> busyCycles;   // all traces x PIPES
+    std::vector<float> utilisation;   // [AIC, AIV] x PIPES x bins: fraction of the cores' time, all cores
+    std::vector<float> busyCycles;    // all traces x PIPES
     std::vector<float> finishCycles;  // all traces
 };
 
 // `result` is launch.Result(); `timing` the clock's answer to it.
-Timeline MakeTimeline(Launch& launch, const LaunchResult& result, const Timing& timing,
-                      const TimelineOptions& options);
+Timeline MakeTimeline(Launch& launch, const LaunchResult& result, const Timing& timing, const TimelineOptions& options);
 
 }  // namespace ascend_sim
