@@ -13,7 +13,7 @@ from ._native import core
 from .errors import Reason
 
 DTYPES = ("fp16", "bf16", "fp32")  # of q, k, v; on any backend
-BACKEND_DTYPES: Mapping[str, tuple[str, ...]] = MappingProxyType({"cpu": DTYPES, "sim": ("fp16",)})
+BACKEND_DTYPES: Mapping[str, tuple[str, ...]] = MappingProxyType({"cpu": DTYPES, "sim": ("fp16", "bf16")})
 BACKENDS = ("sim", "cpu", "cuda", "npu")
 
 # Every accepted spelling and the one that the code uses.

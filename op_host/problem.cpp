@@ -107,8 +107,18 @@ void CheckNames(const Problem& p, Reasons& reasons)
                            "cast q, k and v to one of them"});
     }
     if (LayoutOf(p.layout) == Layout::UNKNOWN) {
-        reasons.push_back({"layout", "'" + p.layout + "'", "one of BSND (BSHD), BNSD (BHSD), BSH",
+        reasons.push_back({"layout", "'" + p.layout + "'", "one of BSND (BSHD), BNSD (BHSD), BSH, TND",
                            "transpose or view the tensors in one of these"});
+    }
+}
+
+void CheckVarlen(const Problem& p, Reasons& reasons)
+{
+    const bool packed = p.layout == "TND" || p.layout == "tnd";
+    if (packed != p.hasCuSeqlens) {
+        reasons.push_back({"layout", "'" + p.layout + "'",
+                           packed ? "used with has_cu_seqlens" : "TND, because has_cu_seqlens is set",
+                           "give both or neither"});
     }
 }
 
@@ -151,6 +161,7 @@ Reasons CheckProblem(const Problem& p, const SocSpec& soc)
     }
     CheckNames(p, reasons);
     CheckScale(p, reasons);
+    CheckVarlen(p, reasons);
     if (!sizesOk || LayoutOf(p.layout) == Layout::UNKNOWN) {
         return reasons;  // strides cannot be computed from impossible sizes
     }

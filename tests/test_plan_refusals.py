@@ -16,11 +16,14 @@ BAD_PROBLEMS = [
     ({"s_q": 1 << 70}, "must be a 64-bit integer"),
     ({"h_kv": 0}, "h_kv = 0: must be 1 to 65535"),
     ({"h_kv": 5}, "h_q = 32: must be a multiple of h_kv = 5"),
-    ({"d": 0}, "d = 0: must be 16 to 128 in multiples of 16"),
-    ({"d": 40}, "use 32 or 48"),
-    ({"d": 144}, "use 128"),
-    ({"dtype": "bf16"}, "dtype = 'bf16': must be fp16"),
-    ({"layout": "TND"}, "layout = 'TND': must be one of BSND (BSHD), BNSD (BHSD), BSH"),
+    ({"d": 0}, "d = 0: must be 1 to 256"),
+    ({"d": 300}, "d = 300: must be 1 to 256"),
+    ({"d_v": 257}, "d_v = 257: must be 1 to 256"),
+    ({"dtype": "fp32"}, "dtype = 'fp32': must be fp16 or bf16"),
+    ({"layout": "SBH"}, "layout = 'SBH': must be one of BSND (BSHD), BNSD (BHSD), BSH, TND"),
+    ({"layout": "TND"}, "layout = 'TND': must be used with has_cu_seqlens"),
+    ({"softcap": -1.0}, "softcap = -1: must be 0 (off) or a finite positive number"),
+    ({"window_left": 2**31}, "window_left = 2147483648: must be at most 2147483647"),
     ({"softmax_scale": math.inf}, "softmax_scale = inf: must be a finite fp32 number"),
     ({"softmax_scale": math.nan}, "softmax_scale = nan: must be a finite fp32 number"),
     ({"softmax_scale": "1"}, "softmax_scale = '1': must be a number"),
@@ -81,7 +84,7 @@ def test_bad_override(overrides: dict[str, Any], text: str) -> None:
 
 def test_all_reasons_come_at_once() -> None:
     reasons = refusal(
-        LLAMA | {"d": 24, "h_kv": 5, "s_q": -1, "windw": 1, "dtype": 3, "layout": "XYZ"}, blok=3, ring=1, strip_rows=3
+        LLAMA | {"d": 300, "h_kv": 5, "s_q": -1, "windw": 1, "dtype": 3, "layout": "XYZ"}, blok=3, ring=1, strip_rows=3
     )
     names = [reason.split(" = ")[0].removeprefix("  - ") for reason in reasons]
     assert sorted(names) == sorted(["d", "h_q", "s_q", "windw", "dtype", "layout", "blok", "ring", "strip_rows"])
@@ -117,4 +120,9 @@ def test_limits_table_is_what_the_code_obeys() -> None:
                 assert any(f"{name} = {value}: must be {row['text']}" in r for r in refusal(LLAMA, **{name: value}))
             elif name in LLAMA:
                 assert any(f"{name} = {value}: must be {row['text']}" in r for r in refusal(LLAMA | {name: value}))
-    assert {n for n, row in _core.limits().items() if row["group"] == "tiling"} == {*PUBLIC, "mask_block", "block_dim"}
+    assert {n for n, row in _core.limits().items() if row["group"] == "tiling"} == {
+        *PUBLIC,
+        "mask_block",
+        "block_dim",
+        "split_tasks",
+    }

@@ -264,7 +264,7 @@ def test_poisoned_outputs_show_what_the_kernel_leaves_unwritten(monkeypatch: pyt
     core = launch.core()
 
     class Idle:
-        plan, m_mask = core.plan, core.m_mask
+        plan, device_constants = core.plan, core.device_constants
 
         @staticmethod
         def simulate_flash_attention(*_args: Any) -> dict[str, Any]:
@@ -287,9 +287,9 @@ def test_ranges_that_overlap_end_together() -> None:
 @pytest.mark.parametrize(
     ("dtype", "d", "words"),
     [
-        (torch.bfloat16, 64, ["q.dtype", "torch.bfloat16", "fp16 on backend sim"]),
-        (torch.float16, 20, ["d = 20", "16 to 128 in multiples of 16"]),
-        (torch.float32, 256, ["q.dtype", "d = 256"]),
+        (torch.float32, 64, ["q.dtype", "torch.float32", "fp16, bf16 on backend sim"]),
+        (torch.float16, 300, ["d = 300", "1 to 256"]),
+        (torch.float32, 257, ["q.dtype", "d = 257"]),
     ],
     ids=str,
 )
