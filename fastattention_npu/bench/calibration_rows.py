@@ -186,7 +186,7 @@ ATTENTION_TILING = {"block_q": 128, "block_kv": 256, "preload": 4, "ring": 5, "s
 ATTENTION_ROWS = tuple(
     Row(f"attention {s_q} x {s_kv}", "attention", "flash_attention_fwd", us, "us", ATTENTION, "time_us",
         {"s_q": s_q, "s_kv": s_kv}, soc="ascend910b2", block_dim=s_q // 128,
-    )
+        fits=("shared.l2_slice_bytes_per_cycle",) if (s_q, s_kv) in ((2048, 4096), (2048, 8192)) else ())
     for s_q, columns in ATTENTION_US.items()
     for s_kv, us in columns.items()
 )  # fmt: skip
