@@ -36,7 +36,8 @@ def test_matmul_agrees_with_numpy(shape: tuple[int, int, int], out: str, trans_b
     kernel = "matmul_fp16" if out == "fp16" else "matmul_fp16_fp32"
     report = _core.simulate(kernel, SOC, packed, blocks, operands, 0, {"threads": 2})
     expected = a.astype(np.float64) @ (b.T if trans_b else b).astype(np.float64)
-    tolerance = (2.0**-10 if out == "fp16" else 2.0**-20) * np.abs(expected).max() + 1e-3 * (out == "fp16")
+    # Rounding of the result; sums of k terms in fp32.
+    tolerance = (2.0**-10 if out == "fp16" else 2.0**-18) * np.abs(expected).max()
     assert np.abs(c - expected).max() <= tolerance
     assert report["hazards"] == 0, report["hazard_texts"]
 

@@ -64,7 +64,9 @@ def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 @cache
-def _report(kernel: str, soc_name: str, block_dim: int, tiling: Any, operands: Any, warm: bool, changes: Any) -> dict[str, Any]:
+def _report(
+    kernel: str, soc_name: str, block_dim: int, tiling: Any, operands: Any, warm: bool, changes: Any
+) -> dict[str, Any]:
     soc = load_soc(soc_name).values() | dict(changes)
     options = {"functional": False, "checks": False, "threads": 1, "warm_l2": warm}
     if kernel == "flash_attention_fwd":

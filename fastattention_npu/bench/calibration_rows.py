@@ -38,7 +38,9 @@ class Row:
     operands: dict[str, int] = field(default_factory=dict)
 
 
-def _copy(name: str, target: str, published: float, tile: tuple[int, int], fits: tuple[str, ...] = (), **more: Any) -> Row:
+def _copy(
+    name: str, target: str, published: float, tile: tuple[int, int], fits: tuple[str, ...] = (), **more: Any
+) -> Row:
     """A matrix of 2-byte elements copied by all cores, each its own rows unless `shared`."""
     cores = 48 if target == "ub" else 24
     rows, cols = more.pop("shape", (12288, 12288))
@@ -116,7 +118,7 @@ def _bank(scenario: int, ticks: float, fits: tuple[str, ...] = (), **addresses: 
     return _vector(f"add banks {scenario}", "ADD", ticks * 37 / 1000, f"{BANKS} {scenario}", fits, **addresses)
 
 
-OVERLAID = {"dst_bytes": 0x10100, "src0_block_stride": 0}
+OVERLAID: dict[str, Any] = {"dst_bytes": 0x10100, "src0_block_stride": 0}
 VECTOR_ROWS = (
     _bank(1, 2390, ("vector.head_cycles", "vector.tail_cycles")),
     _bank(2, 4167, src1_bytes=0x4000, dst_bytes=0x10000),
@@ -147,7 +149,9 @@ VECTOR_ROWS = (
 
 def _mmad(name: str, n: int, published: float) -> Row:
     tiling = {"m": 128, "n": n, "k": 64, "loops": 8}
-    return Row(name, "cube", "mmad_bench", published, "cycles", f"{UNIT_FLAG}, UnitFlag off", "total", tiling, block_dim=1)
+    return Row(
+        name, "cube", "mmad_bench", published, "cycles", f"{UNIT_FLAG}, UnitFlag off", "total", tiling, block_dim=1
+    )
 
 
 # Two of sixteen row tiles and all six column tiles of each core's part; 85.3 tiles a core in the full problem.
@@ -182,7 +186,9 @@ ATTENTION_US = {
     2048: {1024: 23.424, 2048: 36.055, 4096: 59.690, 8192: 107.780},
 }
 # The table's kernel: 128 rows of Q against 256 keys at a time, cube tiles of 128 keys, Q.K^T four blocks ahead.
-ATTENTION_TILING = {"block_q": 128, "block_kv": 256, "preload": 4, "ring": 5, "strip_rows": 32, "l1_tile_kv": 256, "l0_tile_kv": 128}
+ATTENTION_TILING = {
+    "block_q": 128, "block_kv": 256, "preload": 4, "ring": 5, "strip_rows": 32, "l1_tile_kv": 256, "l0_tile_kv": 128,
+}  # fmt: skip
 ATTENTION_ROWS = tuple(
     Row(f"attention {s_q} x {s_kv}", "attention", "flash_attention_fwd", us, "us", ATTENTION, "time_us",
         {"s_q": s_q, "s_kv": s_kv}, soc="ascend910b2", block_dim=s_q // 128,
