@@ -19,8 +19,8 @@ ATTENTION = "pto-isa torch_jit flash attention demo, 910B2, aarch64 host"
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement. `measure` is the figure taken from the simulation: "time_us" or a pipe, whose busy time is meant;
-    `scale` multiplies it (a part of the workload was simulated, or one of many repetitions is quoted)."""
+    """One measurement. `measure` is the figure taken from the simulation: "time_us" or a pipe, whose busy time is
+    meant; `scale` multiplies it (a part of the workload was simulated, or one of many repetitions is quoted)."""
 
     name: str
     group: str
@@ -52,12 +52,13 @@ def _copy(
     scale = more.pop("scale", 1.0)
     pipe = "aiv.mte2" if target == "ub" else "aic.mte2"
     source = f"{DATA_COPY} GM to {target.upper()}"
-    return Row(name, "copy", "copy_bench", published, "us", source, pipe, tiling | more, scale=scale, warm=scale == 1, fits=fits,
-               operands={"x": rows * cols * 2})  # fmt: skip
+    return Row(name, "copy", "copy_bench", published, "us", source, pipe, tiling | more, scale=scale,
+               warm=scale == 1, fits=fits, operands={"x": rows * cols * 2})  # fmt: skip
 
 
 BIG = (64, 1024)
-SMALL = {"shape": (6144, 512), "shared": 1}
+SLICE = ("shared.l2_slice_bytes_per_cycle",)
+SMALL: dict[str, Any] = {"shape": (6144, 512), "shared": 1}
 COPY_ROWS = (
     _copy("ub 128 B DMAs", "ub", 548.161, (1, 64), ("mte2.head_cycles",), shape=(384, 12288), core_rows=8, scale=32.0),
     _copy("ub 8 KB DMAs of 128 B rows", "ub", 220.772, (64, 64), ("mte2.ub_burst_cycles",)),
@@ -65,14 +66,14 @@ COPY_ROWS = (
     _copy("ub rows off by 2 B", "ub", 259.047, BIG, shape=(12288, 12287)),
     _copy("ub 302 MB four times", "ub", 816.05, BIG, repeats=4),
     _copy("ub quarters four times, L2 hits", "ub", 354.56, BIG, ("mte2.ub_bytes_per_cycle",), repeats=4, splits=4),
-    _copy("ub same lines together", "ub", 474.717, (128, 64), ("shared.l2_slice_bytes_per_cycle",), core_rows=128, **SMALL),
+    _copy("ub same lines together", "ub", 474.717, (128, 64), SLICE, core_rows=128, **SMALL),
     _copy("ub staggered", "ub", 307.38, (128, 64), ("mte2.ub_burst_cycles",), core_rows=128, staggered=1, **SMALL),
     _copy("l1 8 KB ND2NZ of 128 B rows", "l1", 283.508, (64, 64), ("mte2.l1_burst_cycles",)),
     _copy("l1 32 KB ND2NZ of 512 B rows", "l1", 214.519, (64, 256), ("shared.miss_bytes_per_cycle",)),
     _copy("l1 rows off by 2 B", "l1", 422.515, (64, 256), shape=(12288, 12287)),
     _copy("l1 302 MB four times", "l1", 872.19, BIG, repeats=4),
     _copy("l1 quarters four times, L2 hits", "l1", 397.8, BIG, ("mte2.l1_bytes_per_cycle",), repeats=4, splits=4),
-    _copy("l1 same lines together", "l1", 240.198, (256, 64), ("shared.l2_slice_bytes_per_cycle",), core_rows=256, **SMALL),
+    _copy("l1 same lines together", "l1", 240.198, (256, 64), SLICE, core_rows=256, **SMALL),
     _copy("l1 staggered", "l1", 209.8, (256, 64), ("mte2.l1_burst_cycles",), core_rows=256, staggered=1, **SMALL),
 )  # fmt: skip
 
@@ -88,7 +89,7 @@ def _add(name: str, measure: str, published: float, tile: int, fits: tuple[str, 
 
 
 # One core: 512 of 16384 tiles; the other core of the block idles, so that mean busy times count half.
-ONE_CORE = {"cores": 1, "elems": 4096 * 512, "scale": 32.0, "warm": False}
+ONE_CORE: dict[str, Any] = {"cores": 1, "elems": 4096 * 512, "scale": 32.0, "warm": False}
 STREAM_ROWS = (
     _add("add one core 8 KB, loads", "aiv.mte2", 6208.762, 4096, ("shared.gm_latency_cycles",), **ONE_CORE),
     _add("add one core 8 KB, stores", "aiv.mte3", 2613.205, 4096, ("shared.gm_write_latency_cycles",), **ONE_CORE),
