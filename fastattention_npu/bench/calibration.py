@@ -64,7 +64,9 @@ def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 @cache
-def _report(kernel: str, soc_name: str, block_dim: int, tiling: Any, operands: Any, warm: bool, changes: Any) -> dict[str, Any]:
+def _report(
+    kernel: str, soc_name: str, block_dim: int, tiling: Any, operands: Any, warm: bool, changes: Any
+) -> dict[str, Any]:
     soc = load_soc(soc_name).values() | dict(changes)
     options = {"functional": False, "checks": False, "threads": 1, "warm_l2": warm}
     if kernel == "flash_attention_fwd":
@@ -149,13 +151,13 @@ def as_text(outcomes: list[Outcome], answer: Mapping[str, Any]) -> str:
     lines = [f"{'row':{width}}  {'published':>10}  {'simulated':>10}  {'error':>7}  unit    fitted on it"]
     for o in outcomes:
         fits = ", ".join(o.row.fits) or "-"
-        lines.append(
-            f"{o.row.name:{width}}  {o.row.published:10.1f}  {o.simulated:10.1f}  {o.error:+7.1%}  {o.row.unit:6}  {fits}"
-        )
+        figures = f"{o.row.published:10.1f}  {o.simulated:10.1f}  {o.error:+7.1%}"
+        lines.append(f"{o.row.name:{width}}  {figures}  {o.row.unit:6}  {fits}")
     for group in ("micro", "attention"):
         part, out = answer[group], answer["held_out"][group]
         lines.append(
-            f"{group}: {part['rows']} rows, geometric mean {part['geometric_mean_error']:.1%}, worst {part['worst']:.1%}; "
+            f"{group}: {part['rows']} rows, geometric mean {part['geometric_mean_error']:.1%}, "
+            f"worst {part['worst']:.1%}; "
             f"kept out of the fit: {out['rows']} rows, {out['geometric_mean_error']:.1%}"
         )
     lines.append("claim holds" if answer["ok"] else "claim does not hold")

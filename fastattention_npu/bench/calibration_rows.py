@@ -19,8 +19,8 @@ ATTENTION = "pto-isa torch_jit flash attention demo, 910B2, aarch64 host"
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement. `measure` is the figure taken from the simulation: "time_us" or a pipe, whose busy time is meant;
-    `scale` multiplies it (a part of the workload was simulated, or one of many repetitions is quoted)."""
+    """One measurement. `measure` is the figure taken from the simulation: "time_us" or a pipe, whose busy time is
+    meant; `scale` multiplies it (a part of the workload was simulated, or one of many repetitions is quoted)."""
 
     name: str
     group: str
@@ -38,7 +38,9 @@ class Row:
     operands: dict[str, int] = field(default_factory=dict)
 
 
-def _copy(name: str, target: str, published: float, tile: tuple[int, int], fits: tuple[str, ...] = (), **more: Any) -> Row:
+def _copy(
+    name: str, target: str, published: float, tile: tuple[int, int], fits: tuple[str, ...] = (), **more: Any
+) -> Row:
     """A matrix of 2-byte elements copied by all cores, each its own rows unless `shared`."""
     cores = 48 if target == "ub" else 24
     rows, cols = more.pop("shape", (12288, 12288))
@@ -50,12 +52,13 @@ def _copy(name: str, target: str, published: float, tile: tuple[int, int], fits:
     scale = more.pop("scale", 1.0)
     pipe = "aiv.mte2" if target == "ub" else "aic.mte2"
     source = f"{DATA_COPY} GM to {target.upper()}"
-    return Row(name, "copy", "copy_bench", published, "us", source, pipe, tiling | more, scale=scale, warm=scale == 1, fits=fits,
-               operands={"x": rows * cols * 2})  # fmt: skip
+    return Row(name, "copy", "copy_bench", published, "us", source, pipe, tiling | more, scale=scale,
+               warm=scale == 1, fits=fits, operands={"x": rows * cols * 2})  # fmt: skip
 
 
 BIG = (64, 1024)
-SMALL = {"shape": (6144, 512), "shared": 1}
+SLICE = ("shared.l2_slice_bytes_per_cycle",)
+SMALL: dict[str, Any] = {"shape": (6144, 512), "shared": 1}
 COPY_ROWS = (
     _copy("ub 128 B DMAs", "ub", 548.161, (1, 64), ("mte2.head_cycles",), shape=(384, 12288), core_rows=8, scale=32.0),
     _copy("ub 8 KB DMAs of 128 B rows", "ub", 220.772, (64, 64), ("mte2.ub_burst_cycles",)),
@@ -63,14 +66,14 @@ COPY_ROWS = (
     _copy("ub rows off by 2 B", "ub", 259.047, BIG, shape=(12288, 12287)),
     _copy("ub 302 MB four times", "ub", 816.05, BIG, repeats=4),
     _copy("ub quarters four times, L2 hits", "ub", 354.56, BIG, ("mte2.ub_bytes_per_cycle",), repeats=4, splits=4),
-    _copy("ub same lines together", "ub", 474.717, (128, 64), ("shared.l2_slice_bytes_per_cycle",), core_rows=128, **SMALL),
+    _copy("ub same lines together", "ub", 474.717, (128, 64), SLICE, core_rows=128, **SMALL),
     _copy("ub staggered", "ub", 307.38, (128, 64), ("mte2.ub_burst_cycles",), core_rows=128, staggered=1, **SMALL),
     _copy("l1 8 KB ND2NZ of 128 B rows", "l1", 283.508, (64, 64), ("mte2.l1_burst_cycles",)),
     _copy("l1 32 KB ND2NZ of 512 B rows", "l1", 214.519, (64, 256), ("shared.miss_bytes_per_cycle",)),
     _copy("l1 rows off by 2 B", "l1", 422.515, (64, 256), shape=(12288, 12287)),
     _copy("l1 302 MB four times", "l1", 872.19, BIG, repeats=4),
     _copy("l1 quarters four times, L2 hits", "l1", 397.8, BIG, ("mte2.l1_bytes_per_cycle",), repeats=4, splits=4),
-    _copy("l1 same lines together", "l1", 240.198, (256, 64), ("shared.l2_slice_bytes_per_cycle",), core_rows=256, **SMALL),
+    _copy("l1 same lines together", "l1", 240.198, (256, 64), SLICE, core_rows=256, **SMALL),
     _copy("l1 staggered", "l1", 209.8, (256, 64), ("mte2.l1_burst_cycles",), core_rows=256, staggered=1, **SMALL),
 )  # fmt: skip
 
@@ -86,7 +89,7 @@ def _add(name: str, measure: str, published: float, tile: int, fits: tuple[str, 
 
 
 # One core: 512 of 16384 tiles; the other core of the block idles, so that mean busy times count half.
-ONE_CORE = {"cores": 1, "elems": 4096 * 512, "scale": 32.0, "warm": False}
+ONE_CORE: dict[str, Any] = {"cores": 1, "elems": 4096 * 512, "scale": 32.0, "warm": False}
 STREAM_ROWS = (
     _add("add one core 8 KB, loads", "aiv.mte2", 6208.762, 4096, ("shared.gm_latency_cycles",), **ONE_CORE),
     _add("add one core 8 KB, stores", "aiv.mte3", 2613.205, 4096, ("shared.gm_write_latency_cycles",), **ONE_CORE),
@@ -116,7 +119,7 @@ def _bank(scenario: int, ticks: float, fits: tuple[str, ...] = (), **addresses: 
     return _vector(f"add banks {scenario}", "ADD", ticks * 37 / 1000, f"{BANKS} {scenario}", fits, **addresses)
 
 
-OVERLAID = {"dst_bytes": 0x10100, "src0_block_stride": 0}
+OVERLAID: dict[str, Any] = {"dst_bytes": 0x10100, "src0_block_stride": 0}
 VECTOR_ROWS = (
     _bank(1, 2390, ("vector.head_cycles", "vector.tail_cycles")),
     _bank(2, 4167, src1_bytes=0x4000, dst_bytes=0x10000),
@@ -147,7 +150,9 @@ VECTOR_ROWS = (
 
 def _mmad(name: str, n: int, published: float) -> Row:
     tiling = {"m": 128, "n": n, "k": 64, "loops": 8}
-    return Row(name, "cube", "mmad_bench", published, "cycles", f"{UNIT_FLAG}, UnitFlag off", "total", tiling, block_dim=1)
+    return Row(
+        name, "cube", "mmad_bench", published, "cycles", f"{UNIT_FLAG}, UnitFlag off", "total", tiling, block_dim=1
+    )
 
 
 # Two of sixteen row tiles and all six column tiles of each core's part; 85.3 tiles a core in the full problem.
@@ -182,11 +187,13 @@ ATTENTION_US = {
     2048: {1024: 23.424, 2048: 36.055, 4096: 59.690, 8192: 107.780},
 }
 # The table's kernel: 128 rows of Q against 256 keys at a time, cube tiles of 128 keys, Q.K^T four blocks ahead.
-ATTENTION_TILING = {"block_q": 128, "block_kv": 256, "preload": 4, "ring": 5, "strip_rows": 32, "l1_tile_kv": 256, "l0_tile_kv": 128}
+ATTENTION_TILING = {
+    "block_q": 128, "block_kv": 256, "preload": 4, "ring": 5, "strip_rows": 32, "l1_tile_kv": 256, "l0_tile_kv": 128,
+}  # fmt: skip
 ATTENTION_ROWS = tuple(
     Row(f"attention {s_q} x {s_kv}", "attention", "flash_attention_fwd", us, "us", ATTENTION, "time_us",
         {"s_q": s_q, "s_kv": s_kv}, soc="ascend910b2", block_dim=s_q // 128,
-    )
+        fits=("shared.l2_slice_bytes_per_cycle",) if (s_q, s_kv) in ((2048, 4096), (2048, 8192)) else ())
     for s_q, columns in ATTENTION_US.items()
     for s_kv, us in columns.items()
 )  # fmt: skip

@@ -89,6 +89,8 @@ SimulateOptions OptionsFromDict(const nb::dict& dict)
             options.launch.threads = nb::cast<uint32_t>(value);
         } else if (name == "checks") {
             options.launch.checks = nb::cast<bool>(value);
+        } else if (name == "timing") {
+            options.timing.wanted = nb::cast<bool>(value);
         } else if (name == "functional") {
             options.launch.functional = nb::cast<bool>(value);
         } else if (name == "warm_l2") {
@@ -106,6 +108,7 @@ SimulateOptions OptionsFromDict(const nb::dict& dict)
         }
     }
     options.launch.keepGmAccesses = options.timeline.wanted;
+    options.timing.wanted = options.timing.wanted || options.timeline.wanted;
     return options;
 }
 

@@ -28,8 +28,22 @@ __aicore__ inline uint32_t GroupLanes(const Strip& s, uint32_t col)
 
 __aicore__ inline void Ordered() { AscendC::PipeBarrier<PIPE_V>(); }
 
+// Repeats that cover a strip without gaps as one run, 0 when it has gaps or needs more than one instruction. A run
+// spares the bank conflicts of rows whose pitch is a multiple of the 512 B over which the UB's bank groups repeat.
+__aicore__ inline uint32_t RunRepeats(const Strip& s)
+{
+    const uint32_t repeats = s.rows * s.pitch / REPEAT_FP32_ELEMS;
+    return s.cols == s.pitch && repeats <= 255 ? repeats : 0;
+}
+
 __aicore__ inline void ScaleRows(const Strip& s, float factor)
 {
+    if (RunRepeats(s) != 0) {
+        AscendC::Muls(s.data, s.data, factor, static_cast<uint64_t>(REPEAT_FP32_ELEMS), RunRepeats(s),
+                      AscendC::UnaryRepeatParams(1, 1, 8, 8));
+        Ordered();
+        return;
+    }
     const uint32_t blocks = PitchBlocks(s);
     for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
         AscendC::Muls(s.data[col], s.data[col], factor, GroupLanes(s, col), s.rows,
@@ -90,6 +104,12 @@ __aicore__ inline void AddRows(const Strip& s, const Strip& addend)
 {
     const uint32_t blocks = PitchBlocks(s);
     const uint32_t addendBlocks = PitchBlocks(addend);
+    if (RunRepeats(s) != 0 && addendBlocks == blocks) {
+        AscendC::Add(s.data, s.data, addend.data, static_cast<uint64_t>(REPEAT_FP32_ELEMS), RunRepeats(s),
+                     AscendC::BinaryRepeatParams(1, 1, 1, 8, 8, 8));
+        Ordered();
+        return;
+    }
     for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
         AscendC::Add(s.data[col], s.data[col], addend.data[col], static_cast<uint64_t>(GroupLanes(s, col)), s.rows,
                      AscendC::BinaryRepeatParams(1, 1, 1, blocks, blocks, addendBlocks));
@@ -140,6 +160,12 @@ __aicore__ inline void AbsRows(const Strip& s)
 
 __aicore__ inline void ExpRows(const Strip& s)
 {
+    if (RunRepeats(s) != 0) {
+        AscendC::Exp(s.data, s.data, static_cast<uint64_t>(REPEAT_FP32_ELEMS), RunRepeats(s),
+                     AscendC::UnaryRepeatParams(1, 1, 8, 8));
+        Ordered();
+        return;
+    }
     const uint32_t blocks = PitchBlocks(s);
     for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
         AscendC::Exp(s.data[col], s.data[col], GroupLanes(s, col), s.rows,
@@ -152,6 +178,12 @@ __aicore__ inline void ExpRows(const Strip& s)
 template <class T>
 __aicore__ inline void NarrowRows(const AscendC::LocalTensor<T>& dst, uint32_t dstPitch, const Strip& s)
 {
+    if (RunRepeats(s) != 0 && dstPitch == s.pitch) {
+        AscendC::Cast(dst, s.data, AscendC::RoundMode::CAST_RINT, static_cast<uint64_t>(REPEAT_FP32_ELEMS),
+                      RunRepeats(s), AscendC::UnaryRepeatParams(1, 1, 4, 8));
+        Ordered();
+        return;
+    }
     for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
         AscendC::Cast(dst[col], s.data[col], AscendC::RoundMode::CAST_RINT, GroupLanes(s, col), s.rows,
                       AscendC::UnaryRepeatParams(1, 1, dstPitch / C0_B16_ELEMS, PitchBlocks(s)));

@@ -27,6 +27,7 @@ struct Timing {
 };
 
 struct TimingOptions {
+    bool wanted = true;   // false: no times, for runs that only check
     bool warmL2 = false;  // the same launch has run before and left its lines, clean and dirty, in the L2
 };
 

@@ -19,7 +19,7 @@ Report MakeReport(const fastattn::SocSpec& soc, Launch& launch, const TimingOpti
 {
     const LaunchResult result = launch.Result();
     Report report;
-    report.timing = ComputeTiming(soc, result.traces, options);
+    if (options.wanted) report.timing = ComputeTiming(soc, result.traces, options);
     const Timing& timing = report.timing;
     report.cycles = timing.cycles;
     report.timeUs = timing.cycles / soc.clockMhz;
@@ -38,7 +38,7 @@ Report MakeReport(const fastattn::SocSpec& soc, Launch& launch, const TimingOpti
         for (uint32_t pipe = 0; pipe < PIPES; ++pipe) {
             const bool exists = pipe == static_cast<uint32_t>(Pipe::S) || busy[pipe] > 0;
             if (!exists) continue;
-            const double fraction = busy[pipe] / timing.cycles;
+            const double fraction = timing.cycles > 0 ? busy[pipe] / timing.cycles : 0;
             report.pipeBusy[PipeKey(kind, pipe)] = fraction;
             if (fraction > most) {
                 most = fraction;
