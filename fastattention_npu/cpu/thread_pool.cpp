@@ -29,8 +29,8 @@ inline void Pause()
 #endif
 }
 
-// A region's number times this, plus how many workers it wants: one 32-bit word, which the kernel can wait on, says both.
-// The number may wrap: only a change matters, and whoever is wanted is never a region behind.
+// A region's number times this, plus how many workers it wants: one 32-bit word, which the kernel can wait on, says
+// both. The number may wrap: only a change matters, and whoever is wanted is never a region behind.
 constexpr uint32_t PARTICIPANTS = 4096;
 
 class Pool {
@@ -149,14 +149,8 @@ void ParallelFor(int64_t tasks, int threads, const std::function<void(int64_t, i
     ThePool().Run(tasks, used, body);
 }
 
-void SetSpinMicroseconds(int64_t microseconds)
-{
-    spinUs.store(microseconds < 0 ? DEFAULT_SPIN_US : microseconds);
-}
+void SetSpinMicroseconds(int64_t microseconds) { spinUs.store(microseconds < 0 ? DEFAULT_SPIN_US : microseconds); }
 
-int PooledThreads()
-{
-    return ThePool().Size();
-}
+int PooledThreads() { return ThePool().Size(); }
 
 }  // namespace fastattn::cpu

@@ -16,10 +16,7 @@ using cpu::Strides;
 
 namespace {
 
-Strides MakeStrides(int64_t b, int64_t s, int64_t h, int64_t d)
-{
-    return Strides{b, s, h, d};
-}
+Strides MakeStrides(int64_t b, int64_t s, int64_t h, int64_t d) { return Strides{b, s, h, d}; }
 
 void BindParams(nb::module_& m)
 {
