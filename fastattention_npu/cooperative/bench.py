@@ -182,8 +182,8 @@ def describe(bench: Bench) -> str:
     cap = f", capped at {a.limit_bytes / 2**30:.1f} GiB" if a.limit_bytes else ""
     return (
         f"{name}{cap}; torch {torch.__version__}; measured: host attention {m.cpu_gbps:.1f} GB/s, "
-        f"accelerator attention {m.gpu_gbps:.0f} GB/s, copies {m.h2d_gbps:.1f} up / {m.d2h_gbps:.1f} down GB/s, round trip "
-        f"{m.round_trip_s * 1e6:.0f} us, dense layer {m.dense_s * 1e6:.0f} us"
+        f"accelerator attention {m.gpu_gbps:.0f} GB/s, copies {m.h2d_gbps:.1f} up / {m.d2h_gbps:.1f} down GB/s, "
+        f"round trip {m.round_trip_s * 1e6:.0f} us, dense layer {m.dense_s * 1e6:.0f} us"
     )
 
 

@@ -84,6 +84,9 @@ class CooperativeKVCache:
         """Release both memories. The cache cannot be used afterwards."""
         self.accelerator.synchronize()  # transfers may still be writing into the memory
         self.device, self.host, self.staging, self.staged = [], [], [], {}
+        if self.accelerator.present:
+            # The next cache may have other block sizes; blocks kept for reuse would be cut up and partly lost.
+            self.accelerator.api.empty_cache()
 
     def __enter__(self) -> CooperativeKVCache:
         return self

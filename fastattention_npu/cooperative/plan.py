@@ -1,8 +1,8 @@
 """Where each layer's KV heads live, and what a decode step is then expected to cost.
 
 The paper (FastAttention, arXiv 2410.16663, section 4.4) describes the strategy; its formulas could not be obtained.
-These are ours. The unit of placement is one KV head of one layer, so that neither layers nor the cache as a whole go all or
-nothing. docs/long_context.md derives every term.
+These are ours. The unit of placement is one KV head of one layer, so that neither layers nor the cache as a whole go
+all or nothing. docs/long_context.md derives every term.
 
     unit_bytes  = 2 * batch * tokens * d * element_bytes            K and V of one head of one layer
     memory:       gpu_units * unit_bytes + staging_bytes + reserve_bytes <= gpu_free_bytes

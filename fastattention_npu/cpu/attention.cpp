@@ -43,10 +43,7 @@ private:
     std::string all;
 };
 
-std::string Got(int64_t x)
-{
-    return " (got " + std::to_string(x) + ")";
-}
+std::string Got(int64_t x) { return " (got " + std::to_string(x) + ")"; }
 
 // What must hold for the kernels to stay inside the tensors; the Python side words the user's errors.
 void CheckSizes(const AttentionParams& p)

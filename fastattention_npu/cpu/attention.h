@@ -1,6 +1,7 @@
-// Attention on the CPU: the plain-data description of one call and its entry point. Memory is described by raw addresses
-// and strides, so that neither torch's nor numpy's ABI enters; the Python side (fastattention_npu/cpu) fills it from
-// tensors. Algorithm: FlashAttention-2 (arXiv 2307.08691) with keys along a panel's rows; see panel-inl.h, decode-inl.h.
+// Attention on the CPU: the plain-data description of one call and its entry point. Memory is described by raw
+// addresses and strides, so that neither torch's nor numpy's ABI enters; the Python side (fastattention_npu/cpu) fills
+// it from tensors. Algorithm: FlashAttention-2 (arXiv 2307.08691) with keys along a panel's rows; see panel-inl.h,
+// decode-inl.h.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -41,12 +42,12 @@ struct AttentionParams {
     int maskDtype = 0;
     Strides maskStrides;  // s: query stride, d: key stride; 0 broadcasts
 
-    uintptr_t cuQ = 0, cuK = 0;   // int32 (batch + 1), packed sequences
-    uintptr_t seqUsedK = 0;       // int32 (batch), keys in use
-    uintptr_t blockTable = 0;     // int32 (batch, blockTableStride): pages of k and v
+    uintptr_t cuQ = 0, cuK = 0;  // int32 (batch + 1), packed sequences
+    uintptr_t seqUsedK = 0;      // int32 (batch), keys in use
+    uintptr_t blockTable = 0;    // int32 (batch, blockTableStride): pages of k and v
     int64_t blockTableStride = 0;
-    int64_t pageSize = 0;         // tokens; k and v strides b then step from page to page
-    int64_t pageCount = 0;        // pages in the cache: table entries are checked against it
+    int64_t pageSize = 0;   // tokens; k and v strides b then step from page to page
+    int64_t pageCount = 0;  // pages in the cache: table entries are checked against it
 
     int threads = 1;
     int splits = 0;  // parts that a key range is cut into; 0: chosen

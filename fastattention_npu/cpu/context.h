@@ -48,13 +48,13 @@ struct Context {
     std::vector<Sequence> sequences;
     std::vector<Task> tasks;
     std::vector<Combine> combines;
-    bool decode = false;           // rows too few to fill a panel: one pass with vectors along d
-    int64_t headsPerTask = 1;      // decode only
-    int64_t rowsPerTask = 0;       // panel kernel only
-    float qFactor = 1.0f;          // multiplies q when it is packed
-    bool plainScores = true;       // no softcap, ALiBi or mask tensor: only the key range can hide a key
-    float* partialO = nullptr;     // (partial rows, dV), not yet divided by the row sum
-    float* partialMax = nullptr;   // base-2 logarithm scale
+    bool decode = false;          // rows too few to fill a panel: one pass with vectors along d
+    int64_t headsPerTask = 1;     // decode only
+    int64_t rowsPerTask = 0;      // panel kernel only
+    float qFactor = 1.0f;         // multiplies q when it is packed
+    bool plainScores = true;      // no softcap, ALiBi or mask tensor: only the key range can hide a key
+    float* partialO = nullptr;    // (partial rows, dV), not yet divided by the row sum
+    float* partialMax = nullptr;  // base-2 logarithm scale
     float* partialSum = nullptr;
 
     int64_t Head(const Task& t, int64_t row) const { return t.kvHead * group + row % group; }  // of its first KV head

@@ -1,7 +1,7 @@
 // Attention of few rows against many keys, at the speed of memory: vectors lie along d, each key's K and V are loaded
-// and widened once for all rows of the GQA group (in registers; nothing is copied), and the running maximum rescales the
-// sums once a block of DECODE_KEYS. While a block's K is read its V is prefetched, and the next block's K while V is
-// read, so that strided and paged caches stream as contiguous ones do. Included inside a target's namespace.
+// and widened once for all rows of the GQA group (in registers; nothing is copied), and the running maximum rescales
+// the sums once a block of DECODE_KEYS. While a block's K is read its V is prefetched, and the next block's K while V
+// is read, so that strided and paged caches stream as contiguous ones do. Included inside a target's namespace.
 
 constexpr int64_t DECODE_KEYS = 32;
 constexpr int64_t DECODE_ROWS = 8;
@@ -10,9 +10,9 @@ constexpr int VALUE_VECTORS = MANY_REGISTERS ? 16 : 8;  // accumulators of a val
 
 // One KV head's state.
 struct DecodeScratch {
-    float* q;  // (rows, qPitch), times Context::qFactor, zero padded
-    float* o;  // (rows, oPitch)
-    float* s;  // (rows, DECODE_KEYS), shared by the task's heads
+    float* q;                  // (rows, qPitch), times Context::qFactor, zero padded
+    float* o;                  // (rows, oPitch)
+    float* s;                  // (rows, DECODE_KEYS), shared by the task's heads
     float *max, *sum, *alpha;  // (rows)
     int64_t qPitch, oPitch, rows;
 };
@@ -38,8 +38,8 @@ FASTATTN_INLINE void PointAt(const Context& c, const Task& t, bool values, int64
                                 : c.KeyRow<T>(s, t.sequence, t.kvHead, key + j);
         }
     } else {
-        const T* first = values ? c.ValueRow<T>(s, t.sequence, t.kvHead, key)
-                                : c.KeyRow<T>(s, t.sequence, t.kvHead, key);
+        const T* first =
+            values ? c.ValueRow<T>(s, t.sequence, t.kvHead, key) : c.KeyRow<T>(s, t.sequence, t.kvHead, key);
         const int64_t step = values ? c.p.vStrides.s : c.p.kStrides.s;
         for (int64_t j = 0; j < rows.count; ++j) {
             rows.at[j] = first + j * step;
@@ -214,17 +214,10 @@ void DecodeValues(const Context& c, const RowPointers<T>& v, const RowPointers<T
 {
     for (int64_t row = 0; row < x.rows; row += ROW_GROUP) {
         switch (std::min<int64_t>(ROW_GROUP, x.rows - row)) {
-        case 1:
-            WeighRows<1>(c, v, next, x, row);
-            break;
-        case 2:
-            WeighRows<2>(c, v, next, x, row);
-            break;
-        case 3:
-            WeighRows<(ROW_GROUP > 2 ? 3 : 1)>(c, v, next, x, row);
-            break;
-        default:
-            WeighRows<ROW_GROUP>(c, v, next, x, row);
+            case 1: WeighRows<1>(c, v, next, x, row); break;
+            case 2: WeighRows<2>(c, v, next, x, row); break;
+            case 3: WeighRows<(ROW_GROUP > 2 ? 3 : 1)>(c, v, next, x, row); break;
+            default: WeighRows<ROW_GROUP>(c, v, next, x, row);
         }
     }
     if (c.p.dV % LANES != 0) {

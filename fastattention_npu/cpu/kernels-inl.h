@@ -17,51 +17,39 @@ namespace FASTATTN_TARGET {
 
 #include "decode_task-inl.h"
 
-int64_t ScratchFloats(const Context& c)
-{
-    return c.decode ? DecodeFloats(c) : LayOutPanels(c, nullptr).floats;
-}
+int64_t ScratchFloats(const Context& c) { return c.decode ? DecodeFloats(c) : LayOutPanels(c, nullptr).floats; }
 
 void PanelTask(const Context& c, const Task& t, float* scratch)
 {
     switch (static_cast<DType>(c.p.dtype)) {
-    case DType::kFloat16:
-        return PanelTaskOf<Half>(c, t, scratch);
-    case DType::kBFloat16:
-        return PanelTaskOf<BFloat>(c, t, scratch);
-    default:
-        return PanelTaskOf<float>(c, t, scratch);
+        case DType::kFloat16: return PanelTaskOf<Half>(c, t, scratch);
+        case DType::kBFloat16: return PanelTaskOf<BFloat>(c, t, scratch);
+        default: return PanelTaskOf<float>(c, t, scratch);
     }
 }
 
 void DecodeTask(const Context& c, const Task& t, float* scratch)
 {
     switch (static_cast<DType>(c.p.dtype)) {
-    case DType::kFloat16:
-        return DecodeTaskOf<Half>(c, t, scratch);
-    case DType::kBFloat16:
-        return DecodeTaskOf<BFloat>(c, t, scratch);
-    default:
-        return DecodeTaskOf<float>(c, t, scratch);
+        case DType::kFloat16: return DecodeTaskOf<Half>(c, t, scratch);
+        case DType::kBFloat16: return DecodeTaskOf<BFloat>(c, t, scratch);
+        default: return DecodeTaskOf<float>(c, t, scratch);
     }
 }
 
 void CombineRows(const Context& c, const Combine& job, float* sum)
 {
     switch (static_cast<DType>(c.p.dtype)) {
-    case DType::kFloat16:
-        return CombineRowsOf<Half>(c, job, sum);
-    case DType::kBFloat16:
-        return CombineRowsOf<BFloat>(c, job, sum);
-    default:
-        return CombineRowsOf<float>(c, job, sum);
+        case DType::kFloat16: return CombineRowsOf<Half>(c, job, sum);
+        case DType::kBFloat16: return CombineRowsOf<BFloat>(c, job, sum);
+        default: return CombineRowsOf<float>(c, job, sum);
     }
 }
 
 const KernelTable* Table()
 {
-    static const KernelTable table = {FASTATTN_TARGET_NAME, PANEL, DECODE_ROWS, &ScratchFloats,
-                                      &PanelTask, &DecodeTask, &CombineRows};
+    static const KernelTable table = {FASTATTN_TARGET_NAME, PANEL,       DECODE_ROWS, &ScratchFloats,
+                                      &PanelTask,           &DecodeTask, &CombineRows};
     return &table;
 }
 

@@ -3,14 +3,8 @@
 
 namespace fastattn::cpu {
 
-bool HasHighway()
-{
-    return false;
-}
+bool HasHighway() { return false; }
 
-std::vector<const KernelTable*> HighwayTables()
-{
-    return {};
-}
+std::vector<const KernelTable*> HighwayTables() { return {}; }
 
 }  // namespace fastattn::cpu

@@ -53,10 +53,7 @@ namespace fastattn::cpu {
 
 HWY_EXPORT(Table);
 
-bool HasHighway()
-{
-    return true;
-}
+bool HasHighway() { return true; }
 
 std::vector<const KernelTable*> HighwayTables()
 {

@@ -15,9 +15,6 @@
 
 namespace fastattn::cpu {
 
-const KernelTable& PortableKernels()
-{
-    return *portable::Table();
-}
+const KernelTable& PortableKernels() { return *portable::Table(); }
 
 }  // namespace fastattn::cpu

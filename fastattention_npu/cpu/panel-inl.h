@@ -77,7 +77,8 @@ FASTATTN_INLINE void ScoreTile(const float* k, const float* qT, int64_t d, float
     }
 }
 
-// oT[r][lane] = oT[r][lane] * alpha[lane] + sum over keys of v[key][r] * p[key][lane] for the first R channels of a strip.
+// oT[r][lane] = oT[r][lane] * alpha[lane] + sum over keys of v[key][r] * p[key][lane] for the first R channels of a
+// strip.
 template <int R>
 FASTATTN_INLINE void ValueTile(const float* v, const float* p, int64_t keys, Vec alpha0, Vec alpha1, float* oT)
 {

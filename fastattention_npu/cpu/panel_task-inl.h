@@ -94,14 +94,10 @@ void FillBiasOf(const Context& c, const Task& t, int64_t firstRow, int64_t key, 
 void FillBias(const Context& c, const Task& t, int64_t firstRow, int64_t key, int64_t n, float* bias)
 {
     switch (static_cast<DType>(c.p.maskDtype)) {
-    case DType::kBool:
-        return FillBiasOf<uint8_t>(c, t, firstRow, key, n, bias);
-    case DType::kFloat16:
-        return FillBiasOf<Half>(c, t, firstRow, key, n, bias);
-    case DType::kBFloat16:
-        return FillBiasOf<BFloat>(c, t, firstRow, key, n, bias);
-    default:
-        return FillBiasOf<float>(c, t, firstRow, key, n, bias);
+        case DType::kBool: return FillBiasOf<uint8_t>(c, t, firstRow, key, n, bias);
+        case DType::kFloat16: return FillBiasOf<Half>(c, t, firstRow, key, n, bias);
+        case DType::kBFloat16: return FillBiasOf<BFloat>(c, t, firstRow, key, n, bias);
+        default: return FillBiasOf<float>(c, t, firstRow, key, n, bias);
     }
 }
 
@@ -157,7 +153,8 @@ void PanelBlock(const Context& c, const Task& t, int64_t panel, int64_t key, int
         return;
     }
     const int64_t padded = RoundUp(end, 4) - begin;
-    const bool bounded = latestFirst > static_cast<float>(key + begin) || earliestLast < static_cast<float>(key + end - 1);
+    const bool bounded =
+        latestFirst > static_cast<float>(key + begin) || earliestLast < static_cast<float>(key + end - 1);
     const float* qT = x.qT + panel * x.dQk4 * PANEL;
     const float* k = x.k + begin * x.kPitch;
     if (x.kPitch == NARROW_PITCH) {
@@ -193,7 +190,8 @@ void WritePanels(const Context& c, const Task& t, const PanelScratch& x)
                 }
             }
         }
-        EndRow<T>(c, t, row, lines + lane * x.linePitch, fields[ROW_MAX * PANEL + lane], fields[ROW_SUM * PANEL + lane]);
+        EndRow<T>(c, t, row, lines + lane * x.linePitch, fields[ROW_MAX * PANEL + lane],
+                  fields[ROW_SUM * PANEL + lane]);
     }
 }
 

@@ -1,6 +1,6 @@
-// Cuts a call into tasks. Few rows to a KV head take the decode kernel, others the panel kernel; where there are too few
-// tasks for the threads the keys are split as well, and the parts combined in a fixed order. The plan depends on the
-// call, the thread count and the target only, so that equal calls give equal bits.
+// Cuts a call into tasks. Few rows to a KV head take the decode kernel, others the panel kernel; where there are too
+// few tasks for the threads the keys are split as well, and the parts combined in a fixed order. The plan depends on
+// the call, the thread count and the target only, so that equal calls give equal bits.
 #include <algorithm>
 
 #include "context.h"
@@ -8,17 +8,14 @@
 namespace fastattn::cpu {
 namespace {
 
-constexpr int64_t TASK_ROWS = 256;        // rows that share one conversion of K and V
-constexpr int64_t SPLIT_KEYS = 512;       // least keys to a part: below it the combination costs more than it gains
-constexpr int64_t PANEL_TASKS = 4;        // a thread, so that one slow core does not leave the others idle
-constexpr int64_t DECODE_TASKS = 16;      // a thread: memory is shared unevenly, and a split's combination costs little
-constexpr int64_t MOST_HEADS = 64;        // of one decode task; bounds its scratch
-constexpr int64_t KEY_STEP = 128;         // parts begin at multiples of a key block
+constexpr int64_t TASK_ROWS = 256;    // rows that share one conversion of K and V
+constexpr int64_t SPLIT_KEYS = 512;   // least keys to a part: below it the combination costs more than it gains
+constexpr int64_t PANEL_TASKS = 4;    // a thread, so that one slow core does not leave the others idle
+constexpr int64_t DECODE_TASKS = 16;  // a thread: memory is shared unevenly, and a split's combination costs little
+constexpr int64_t MOST_HEADS = 64;    // of one decode task; bounds its scratch
+constexpr int64_t KEY_STEP = 128;     // parts begin at multiples of a key block
 
-int64_t Ceil(int64_t x, int64_t step)
-{
-    return (x + step - 1) / step;
-}
+int64_t Ceil(int64_t x, int64_t step) { return (x + step - 1) / step; }
 
 int64_t MostRows(const Context& c)
 {
@@ -52,11 +49,11 @@ void AddTasks(Context& c, Task t, int64_t splits, int64_t* partials)
     int64_t first = 0, last = 0;
     KeyRange(c, s, t.rowBegin, t.rowEnd, &first, &last);
     const int64_t most = std::max<int64_t>(1, (last - first) / SPLIT_KEYS);
-    const int64_t parts = c.p.splits > 0 ? std::min<int64_t>(c.p.splits, std::max<int64_t>(1, last - first))
-                                         : std::min(splits, most);
-    const int64_t step = parts == 1 ? std::max<int64_t>(1, last - first)
-                                    : c.p.splits > 0 ? Ceil(last - first, parts)
-                                                     : Ceil(Ceil(last - first, parts), KEY_STEP) * KEY_STEP;
+    const int64_t parts =
+        c.p.splits > 0 ? std::min<int64_t>(c.p.splits, std::max<int64_t>(1, last - first)) : std::min(splits, most);
+    const int64_t step = parts == 1       ? std::max<int64_t>(1, last - first)
+                         : c.p.splits > 0 ? Ceil(last - first, parts)
+                                          : Ceil(Ceil(last - first, parts), KEY_STEP) * KEY_STEP;
     const int64_t used = std::max<int64_t>(1, Ceil(last - first, step));
     const int64_t rows = t.rowEnd - t.rowBegin;
     for (int32_t head = 0; used > 1 && head < t.kvHeads; ++head) {
@@ -87,7 +84,8 @@ void PlanTasks(Context& c, const KernelTable& kernels)
     while (!c.decode && c.rowsPerTask > kernels.panelRows * 2 && RowBlocks(c, c.rowsPerTask) < wanted) {
         c.rowsPerTask /= 2;
     }
-    c.rowsPerTask = std::min(c.rowsPerTask, Ceil(std::max<int64_t>(mostRows, 1), kernels.panelRows) * kernels.panelRows);
+    c.rowsPerTask =
+        std::min(c.rowsPerTask, Ceil(std::max<int64_t>(mostRows, 1), kernels.panelRows) * kernels.panelRows);
     const int64_t splits = Ceil(wanted, std::max<int64_t>(1, RowBlocks(c, c.rowsPerTask)));
 
     int64_t partials = 0;

@@ -73,17 +73,13 @@ void ExactRowOf(const Context& c, const Task& t, int64_t row, float* sum, float*
 
 float Context::MaskBias(int32_t batch, int64_t head, int64_t position, int64_t key) const
 {
-    const int64_t at = batch * p.maskStrides.b + head * p.maskStrides.h + position * p.maskStrides.s +
-                       key * p.maskStrides.d;
+    const int64_t at =
+        batch * p.maskStrides.b + head * p.maskStrides.h + position * p.maskStrides.s + key * p.maskStrides.d;
     switch (static_cast<DType>(p.maskDtype)) {
-    case DType::kBool:
-        return reinterpret_cast<const uint8_t*>(p.mask)[at] != 0 ? 0.0f : MINUS_INFINITY;
-    case DType::kFloat16:
-        return HalfToFloat(reinterpret_cast<const uint16_t*>(p.mask)[at]);
-    case DType::kBFloat16:
-        return BFloatToFloat(reinterpret_cast<const uint16_t*>(p.mask)[at]);
-    default:
-        return reinterpret_cast<const float*>(p.mask)[at];
+        case DType::kBool: return reinterpret_cast<const uint8_t*>(p.mask)[at] != 0 ? 0.0f : MINUS_INFINITY;
+        case DType::kFloat16: return HalfToFloat(reinterpret_cast<const uint16_t*>(p.mask)[at]);
+        case DType::kBFloat16: return BFloatToFloat(reinterpret_cast<const uint16_t*>(p.mask)[at]);
+        default: return reinterpret_cast<const float*>(p.mask)[at];
     }
 }
 
@@ -112,12 +108,9 @@ float FinishRow(const Context& c, const Task& t, int64_t row, float rowMax, floa
 void ExactRow(const Context& c, const Task& t, int64_t row, float* sum, float* rowMax, float* rowSum)
 {
     switch (static_cast<DType>(c.p.dtype)) {
-    case DType::kFloat16:
-        return ExactRowOf<Half>(c, t, row, sum, rowMax, rowSum);
-    case DType::kBFloat16:
-        return ExactRowOf<BFloat>(c, t, row, sum, rowMax, rowSum);
-    default:
-        return ExactRowOf<float>(c, t, row, sum, rowMax, rowSum);
+        case DType::kFloat16: return ExactRowOf<Half>(c, t, row, sum, rowMax, rowSum);
+        case DType::kBFloat16: return ExactRowOf<BFloat>(c, t, row, sum, rowMax, rowSum);
+        default: return ExactRowOf<float>(c, t, row, sum, rowMax, rowSum);
     }
 }
 

@@ -68,7 +68,8 @@ HWY_INLINE void StoreAs(Vec v, Half* p)
     hn::StoreU(hn::BitCast(TagU16(), half), TagU16(), reinterpret_cast<uint16_t*>(p));
 }
 
-// Four vectors to their four sums: pairs are added while they are interleaved, so that the cost is three shuffles a sum.
+// Four vectors to their four sums: pairs are added while they are interleaved, so that the cost is three shuffles a
+// sum.
 HWY_INLINE void ReduceSum4(Vec a, Vec b, Vec c, Vec d, float* out)
 {
     const TagF tag;

@@ -36,10 +36,7 @@ std::vector<std::string> Targets()
     return names;
 }
 
-std::string ActiveTarget()
-{
-    return ActiveKernels().name;
-}
+std::string ActiveTarget() { return ActiveKernels().name; }
 
 void ForceTarget(const std::string& name)
 {
@@ -55,8 +52,8 @@ void ForceTarget(const std::string& name)
         }
         known += std::string(known.empty() ? "" : ", ") + table->name;
     }
-    throw std::invalid_argument("CPU target '" + name + "' is not available here; this build and processor have: " +
-                                known);
+    throw std::invalid_argument("CPU target '" + name +
+                                "' is not available here; this build and processor have: " + known);
 }
 
 }  // namespace fastattn::cpu

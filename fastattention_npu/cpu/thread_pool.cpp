@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -18,7 +17,8 @@
 namespace fastattn::cpu {
 namespace {
 
-constexpr auto SPIN_TIME = std::chrono::microseconds(20);
+constexpr int64_t DEFAULT_SPIN_US = 20;
+std::atomic<int64_t> spinUs{DEFAULT_SPIN_US};
 
 inline void Pause()
 {
@@ -28,6 +28,10 @@ inline void Pause()
     asm volatile("yield");
 #endif
 }
+
+// A region's number times this, plus how many workers it wants: one 32-bit word, which the kernel can wait on, says
+// both. The number may wrap: only a change matters, and whoever is wanted is never a region behind.
+constexpr uint32_t PARTICIPANTS = 4096;
 
 class Pool {
 public:
@@ -40,12 +44,9 @@ public:
         nextTask.store(0, std::memory_order_relaxed);
         failure = nullptr;
         running.store(threads - 1, std::memory_order_relaxed);
-        {
-            std::lock_guard<std::mutex> lock(wakeMutex);
-            wanted = threads - 1;
-            generation.fetch_add(1, std::memory_order_release);
-        }
-        wake.notify_all();
+        const uint32_t region = generation.load(std::memory_order_relaxed) / PARTICIPANTS + 1;
+        generation.store(region * PARTICIPANTS + static_cast<uint32_t>(threads - 1), std::memory_order_release);
+        generation.notify_all();
         Drain(threads - 1);
         for (int spins = 0; running.load(std::memory_order_acquire) != 0; ++spins) {
             if (spins < 2000) {
@@ -67,28 +68,24 @@ private:
     {
         while (static_cast<int>(workers.size()) < count) {
             const int index = static_cast<int>(workers.size());
-            const uint64_t seen = generation.load(std::memory_order_relaxed);
+            const uint32_t seen = generation.load(std::memory_order_relaxed);
             workers.emplace_back([this, index, seen] { Work(index, seen); });
             workers.back().detach();
         }
     }
 
-    void Work(int index, uint64_t seen)
+    void Work(int index, uint32_t seen)
     {
         for (;;) {
             const auto start = std::chrono::steady_clock::now();
             while (generation.load(std::memory_order_acquire) == seen &&
-                   std::chrono::steady_clock::now() - start < SPIN_TIME) {
+                   std::chrono::steady_clock::now() - start <
+                       std::chrono::microseconds(spinUs.load(std::memory_order_relaxed))) {
                 Pause();
             }
-            int participants = 0;
-            {
-                std::unique_lock<std::mutex> lock(wakeMutex);
-                wake.wait(lock, [&] { return generation.load(std::memory_order_relaxed) != seen; });
-                seen = generation.load(std::memory_order_relaxed);
-                participants = wanted;
-            }
-            if (index < participants) {
+            generation.wait(seen, std::memory_order_acquire);  // a futex: no mutex for the woken to queue at
+            seen = generation.load(std::memory_order_acquire);
+            if (index < static_cast<int>(seen % PARTICIPANTS)) {
                 Drain(index);
                 running.fetch_sub(1, std::memory_order_release);
             }
@@ -106,20 +103,18 @@ private:
                 (*body)(task, worker);
             }
         } catch (...) {
-            std::lock_guard<std::mutex> lock(wakeMutex);
+            std::lock_guard<std::mutex> lock(failureMutex);
             failure = std::current_exception();
             nextTask.store(taskCount, std::memory_order_relaxed);
         }
     }
 
     std::mutex regionMutex;
-    std::mutex wakeMutex;
-    std::condition_variable wake;
+    std::mutex failureMutex;
     std::vector<std::thread> workers;
-    std::atomic<uint64_t> generation{0};
+    std::atomic<uint32_t> generation{0};
     std::atomic<int64_t> nextTask{0};
     std::atomic<int> running{0};
-    int wanted = 0;
     int64_t taskCount = 0;
     const std::function<void(int64_t, int)>* body = nullptr;
     std::exception_ptr failure;
@@ -143,7 +138,8 @@ Pool& ThePool()
 
 void ParallelFor(int64_t tasks, int threads, const std::function<void(int64_t, int)>& body)
 {
-    const int used = static_cast<int>(std::min<int64_t>(std::max(threads, 1), tasks));
+    const int64_t most = std::clamp<int64_t>(threads, 1, PARTICIPANTS - 1);
+    const int used = static_cast<int>(std::min(most, tasks));
     if (used <= 1) {
         for (int64_t task = 0; task < tasks; ++task) {
             body(task, 0);
@@ -153,9 +149,8 @@ void ParallelFor(int64_t tasks, int threads, const std::function<void(int64_t, i
     ThePool().Run(tasks, used, body);
 }
 
-int PooledThreads()
-{
-    return ThePool().Size();
-}
+void SetSpinMicroseconds(int64_t microseconds) { spinUs.store(microseconds < 0 ? DEFAULT_SPIN_US : microseconds); }
+
+int PooledThreads() { return ThePool().Size(); }
 
 }  // namespace fastattn::cpu

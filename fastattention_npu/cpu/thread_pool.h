@@ -10,6 +10,10 @@ namespace fastattn::cpu {
 // results must not depend on it. An exception from a body is rethrown here after all workers have stopped.
 void ParallelFor(int64_t tasks, int threads, const std::function<void(int64_t task, int worker)>& body);
 
+// How long an idle worker spins before it sleeps. Longer suits callers that come back within that time, layer after
+// layer; it costs the cores to everybody else. Process-wide; 20 at start.
+void SetSpinMicroseconds(int64_t microseconds);
+
 // Threads that have been started and are parked between regions (tests).
 int PooledThreads();
 

@@ -1,19 +1,25 @@
-// Rows in and out of the kernels' float32 scratch: conversion from the three element types, zero padding, transposition,
-// the final store, and a row's partial result. Included inside a target's namespace by kernels-inl.h.
+// Rows in and out of the kernels' float32 scratch: conversion from the three element types, zero padding,
+// transposition, the final store, and a row's partial result. Included inside a target's namespace by kernels-inl.h.
 
-constexpr int64_t RoundUp(int64_t x, int64_t step)
-{
-    return (x + step - 1) / step * step;
-}
+constexpr int64_t RoundUp(int64_t x, int64_t step) { return (x + step - 1) / step * step; }
 
 template <class T>
 inline T FromFloat(float x);
 template <>
-inline float FromFloat<float>(float x) { return x; }
+inline float FromFloat<float>(float x)
+{
+    return x;
+}
 template <>
-inline Half FromFloat<Half>(float x) { return Half{FloatToHalf(x)}; }
+inline Half FromFloat<Half>(float x)
+{
+    return Half{FloatToHalf(x)};
+}
 template <>
-inline BFloat FromFloat<BFloat>(float x) { return BFloat{FloatToBFloat(x)}; }
+inline BFloat FromFloat<BFloat>(float x)
+{
+    return BFloat{FloatToBFloat(x)};
+}
 
 // to[0, padded) = from[0, count) * factor, zero beyond count; reads nothing past the row.
 template <class T>

@@ -16,10 +16,7 @@ using cpu::Strides;
 
 namespace {
 
-Strides MakeStrides(int64_t b, int64_t s, int64_t h, int64_t d)
-{
-    return Strides{b, s, h, d};
-}
+Strides MakeStrides(int64_t b, int64_t s, int64_t h, int64_t d) { return Strides{b, s, h, d}; }
 
 void BindParams(nb::module_& m)
 {
@@ -76,6 +73,7 @@ void BindCpu(nb::module_& m)
     m.def("cpu_force_target", &cpu::ForceTarget);
     m.def("cpu_has_highway", &cpu::HasHighway);
     m.def("cpu_pooled_threads", &cpu::PooledThreads);
+    m.def("cpu_set_spin_microseconds", &cpu::SetSpinMicroseconds);
     m.def("cpu_read_bandwidth_probe", &cpu::ReadBandwidthProbe, nb::call_guard<nb::gil_scoped_release>());
 }
 

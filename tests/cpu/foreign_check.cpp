@@ -1,6 +1,6 @@
-// A self-contained check of the CPU kernels for an instruction set that Python does not run on here: small cases of both
-// kernels and all dtypes on every target of the build, against float64. test_aarch64.py cross-compiles it and runs it
-// under user-mode emulation. Prints one line a case; exit status 1 if one is off.
+// A self-contained check of the CPU kernels for an instruction set that Python does not run on here: small cases of
+// both kernels and all dtypes on every target of the build, against float64. test_aarch64.py cross-compiles it and runs
+// it under user-mode emulation. Prints one line a case; exit status 1 if one is off.
 #include <cmath>
 #include <cstdio>
 #include <limits>

@@ -29,6 +29,7 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_under_emulation(tmp_path: Path) -> None:
     missing = [tool for tool in (COMPILER, "qemu-aarch64") if shutil.which(tool) is None]
     if missing:
