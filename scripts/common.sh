@@ -50,6 +50,19 @@ install_system_packages() {
     quietly apt-install apt-get install -y --no-install-recommends "${missing[@]}"
 }
 
+# What some tests and the CPU kernels want and can do without: Highway (else the portable path), a browser, the other
+# architecture's compiler and emulator (else those tests skip and say so).
+install_optional_packages() {
+    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 0
+    local missing=()
+    [[ -e /usr/include/hwy/highway.h ]] || missing+=(libhwy-dev)
+    command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
+    ((${#missing[@]})) || return 0
+    say "installing ${missing[*]}"
+    apt-get update -qq >/dev/null 2>&1 || true
+    apt-get install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 || say "could not install ${missing[*]}"
+}
+
 make_venv() {
     local python=${PYTHON:-python3}
     install_system_packages "$python"
@@ -73,7 +86,7 @@ has_cmake() { printf '3.22\n%s\n' "$(cmake --version 2>/dev/null | sed -n '1s/[^
 setup_python() {
     [[ -x $VENV/bin/pip ]] || make_venv
     local requirements
-    mapfile -t requirements < <("$VENV/bin/python" scripts/requirements.py build run dev hf)
+    mapfile -t requirements < <("$VENV/bin/python" scripts/requirements.py build run dev hf cuda)
     has_cmake || requirements+=(cmake)
     command -v ninja >/dev/null || requirements+=(ninja)
     once requirements "$TORCH ${requirements[*]}" install_requirements "${requirements[@]}"
@@ -93,6 +106,7 @@ build_editable() {
 
 # setup [pip options]: everything; the options go to the build of the package.
 setup() {
+    install_optional_packages
     setup_python
     once package "$(native_fingerprint) $*" build_editable "$@"
     say "ready"

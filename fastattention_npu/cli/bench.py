@@ -1,0 +1,26 @@
+"""`fastattn bench NAME`: the benchmarks, one module each; a module is imported when its name is called."""
+
+import argparse
+import importlib
+
+# name -> module with add_arguments(parser), and its function that runs with the parsed arguments
+BENCHMARKS = {
+    "calibration": ("fastattention_npu.bench.calibration", "run"),
+    "cooperative": ("fastattention_npu.cooperative.bench", "bench_cooperative"),
+    "mutation": ("fastattention_npu.bench.mutation", "run"),
+}
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    item = commands.add_parser("bench", help="run a benchmark", allow_abbrev=False)
+    item.add_argument("name", choices=sorted(BENCHMARKS), help="which one; fastattn bench NAME --help has its options")
+    item.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    item.set_defaults(function=command)
+
+
+def command(options: argparse.Namespace) -> int:
+    module_name, function = BENCHMARKS[options.name]
+    module = importlib.import_module(module_name)
+    parser = argparse.ArgumentParser(prog=f"fastattn bench {options.name}", description=module.__doc__)
+    module.add_arguments(parser)
+    return getattr(module, function)(parser.parse_args(options.rest))
