@@ -1,9 +1,12 @@
 """Faulty kernels for the canaries: each an edit of the sources that must match exactly once."""
 
+import os
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastattention_npu.bench.kernel_build import Edit
-from fastattention_npu.bench.kernel_cases import SMALL_TILING, Case
+from fastattention_npu.bench.kernel_cases import SMALL_TILING, Case, Verdict
 
 CAUSAL = Case(100, 300, causal=True)
 PLAIN = Case(40, 600)
@@ -109,3 +112,17 @@ MUTANTS = {
         "cross-core flag",
     ),
 }
+
+
+@dataclass(frozen=True)
+class Misbehaving:
+    """A case whose run never ends, or takes its process with it."""
+
+    manner: str
+
+    def run(self, library: str | Path, checks: bool, trace: bool) -> Verdict:
+        if self.manner == "spin":
+            time.sleep(600)
+        if self.manner == "crash":
+            os._exit(1)
+        return Verdict("clean")
