@@ -30,6 +30,7 @@ KERNEL = Source(
 uint32_t Rounded(uint32_t x) { return x > 7 ? RoundUp(x, 8) : 8; }
 void Kernel(uint32_t rows)
 {
+    Load(ub);
     ring_.Publish(0);
     AscendC::CrossCoreWaitFlag(READY);
     for (uint32_t i = 0; i < rows; ++i) {
@@ -44,17 +45,18 @@ extern "C" __global__ void entry(uint32_t rows) { Kernel(Rounded(rows)); }
 
 
 def changes(mutants: list[Mutant]) -> set[tuple[str, str, str]]:
-    return {(m.operator, m.original, "silent" if m.scope else m.instead) for m in mutants}
+    return {(m.operator, m.original, m.change if m.moved or not m.scope else "silent") for m in mutants}
 
 
 def test_operators_know_any_kernel() -> None:
     sources = [RING, KERNEL]
-    assert sync_helpers(sources) == {"Publish"}
+    assert sync_helpers(sources) == {"Publish": "set"}
     assert changes(find_mutants(sources)) == {
-        ("sync:leave out", "AscendC::SetFlag<READY>(EventOf(slot))", ""),
+        ("sync:leave out", "AscendC::SetFlag<READY>(EventOf(slot))", "left out"),
         ("sync:wrong id", "EventOf(slot)", "EventOf(slot) + 1"),
         ("sync:leave out", "ring_.Publish(0)", "silent"),
-        ("sync:leave out", "AscendC::CrossCoreWaitFlag(READY)", ""),
+        ("sync:misplaced", "ring_.Publish(0)", "one statement earlier"),
+        ("sync:leave out", "AscendC::CrossCoreWaitFlag(READY)", "left out"),
         ("sync:wrong id", "READY", "READY + 1"),
         ("sync:ring depth", "tiling.ring", "(tiling.ring + 1)"),
         ("sync:ring depth", "tiling.ring", "(tiling.ring - 1)"),
@@ -64,7 +66,7 @@ def test_operators_know_any_kernel() -> None:
         ("guard:boundary", "x > 7", "x >= 7"),
         ("guard:forced", "i % tiling.ring == 0", "true"),
         ("guard:forced", "i % tiling.ring == 0", "false"),
-        ("guard:no fill", "AscendC::Duplicate(ub, START, Least(rows - 1, 64))", ""),
+        ("guard:no fill", "AscendC::Duplicate(ub, START, Least(rows - 1, 64))", "left out"),
         ("guard:constant", "START", "0.0F"),
         ("guard:one side", "Least(rows - 1, 64)", "(rows - 1)"),
         ("guard:one side", "Least(rows - 1, 64)", "(64)"),

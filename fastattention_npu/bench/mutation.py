@@ -42,7 +42,7 @@ class Result:
     def as_dict(self) -> dict[str, Any]:
         m = self.mutant
         place = {"file": f"op_kernel/{m.file}", "line": m.line, "function": m.function}
-        change = {"operator": m.operator, "original": m.original, "instead": m.instead or "left out"}
+        change = {"operator": m.operator, "original": m.original, "instead": m.change}
         return place | change | {"status": self.status, "how": self.how, "case": self.case, "evidence": self.evidence}
 
 

@@ -8,7 +8,7 @@ are not made. docs/mutation.md lists them.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .mutation_text import Function, Source
 
@@ -19,7 +19,10 @@ BOUNDARIES = {" < ": " <= ", " <= ": " < ", " > ": " >= ", " >= ": " > "}
 
 @dataclass(frozen=True)
 class Mutant:
-    """Replaces text[start:end] of a file by `instead`; `scope` means: run it with every primitive inside left out."""
+    """Replaces text[start:end] of a file by `instead`; `scope` means: run it with every primitive inside left out.
+
+    moved: the statement before (or after) which the operation takes place instead.
+    """
 
     operator: str
     file: str
@@ -30,13 +33,21 @@ class Mutant:
     original: str
     instead: str
     scope: bool = False
+    moved: tuple[int, int] | None = None
 
     @property
     def family(self) -> str:
         return self.operator.split(":")[0]
 
+    @property
+    def change(self) -> str:
+        """What takes the place of the original, in words where nothing does."""
+        if self.moved:
+            return "one statement " + ("earlier" if self.moved[0] < self.start else "later")
+        return self.instead or "left out"
+
     def __str__(self) -> str:
-        change = "without its synchronisation" if self.scope else f"-> {self.instead or 'left out'}"
+        change = "without its synchronisation" if self.scope and not self.moved else f"-> {self.change}"
         return f"{self.file}:{self.line} {self.function}: {self.original} {change} [{self.operator}]"
 
 
@@ -56,9 +67,10 @@ def _mutant(name: str, source: Source, span: tuple[int, int], instead: str, scop
     return Mutant(name, source.file, source.line(start), where, start, end, source.piece(start, end), instead, scope)
 
 
-def sync_helpers(sources: Iterable[Source]) -> set[str]:
-    """Functions of the common layer that synchronise and do nothing else, such as the methods of a ring."""
-    names = set()
+def sync_helpers(sources: Iterable[Source]) -> dict[str, str]:
+    """Functions of the common layer that synchronise and do nothing else, such as the methods of a ring: 'set' or
+    'wait' for those that do this to one flag and return nothing."""
+    names = {}
     for source in sources:
         if not source.file.startswith("common/"):
             continue
@@ -66,7 +78,8 @@ def sync_helpers(sources: Iterable[Source]) -> set[str]:
             body = source.code[function.start : function.end]
             called = re.findall(r"AscendC::(\w+)[<(]", body)
             if called and all(re.fullmatch(PRIMITIVES, name) for name in called):
-                names.add(function.name)
+                simple = len(called) == 1 and not re.search(r"\b(for|return)\b", body)
+                names[function.name] = re.sub(".*(Set|Wait)Flag", r"\1", called[0]).lower() if simple else ""
     return names
 
 
@@ -79,6 +92,21 @@ def leave_out(source: Source, sources: list[Source]) -> Iterator[Mutant]:
     # A method counts only on a ring: stages have an Init and a Drain as well.
     for call in source.calls(rf"(?:\w*[rR]ing\w*\.)?(?:{helpers})") if helpers else ():
         yield _mutant("sync:leave out", source, (call.start, call.end), "", scope=True)
+
+
+@operator
+def misplaced(source: Source, sources: list[Source]) -> Iterator[Mutant]:
+    """A set comes one statement too early, a wait one too late; the statement is a call that does not synchronise."""
+    helpers = sync_helpers(sources)
+    silent = rf"(?!(?:\w*[rR]ing\w*\.)?(?:{'|'.join(sorted(helpers)) or '-'})\()(?!{PRIMITIVES}\b)"
+    sets = "|".join(["SetFlag", "CrossCoreSetFlag", *(name for name, kind in helpers.items() if kind == "set")])
+    waits = "|".join(["WaitFlag", "CrossCoreWaitFlag", *(name for name, kind in helpers.items() if kind == "wait")])
+    for names, neighbour in ((sets, source.statement_before), (waits, source.statement_after)):
+        for call in source.calls(rf"(?:AscendC::|\w*[rR]ing\w*\.)(?:{names})"):
+            where = neighbour(call)
+            if where and re.match(silent + r"[\w:.]+(?:<[^()]*>)?\(", source.code[slice(*where)]):
+                place = _mutant("sync:misplaced", source, (call.start, call.end), "")
+                yield replace(place, scope=not call.callee.startswith("AscendC::"), moved=where)
 
 
 @operator
@@ -192,10 +220,11 @@ def off_by_one(source: Source, sources: list[Source]) -> Iterator[Mutant]:
 
 @operator
 def no_tail(source: Source, sources: list[Source]) -> Iterator[Mutant]:
-    """The remainder that makes a tail is taken as none."""
-    for match in re.finditer(r"[\w.>-]*\w % [A-Z][A-Z0-9_]+\b", source.code):
-        if source.function_at(match.start()) is not None:
-            yield _mutant("guard:no tail", source, match.span(), "0")
+    """The remainder that makes a tail is taken as none; the mask of a tail's lanes is that of all lanes."""
+    for pattern, instead in ((r"[\w.>-]*\w % [A-Z][A-Z0-9_]+\b", "0"), (r"~uint64_t\{0\} << \w+", "~uint64_t{0}")):
+        for match in re.finditer(pattern, source.code):
+            if source.function_at(match.start()) is not None:
+                yield _mutant("guard:no tail", source, match.span(), instead)
 
 
 @operator
@@ -234,21 +263,20 @@ def find_mutants(sources: list[Source]) -> list[Mutant]:
     """Every mutant of every kernel, in the order of the text; functions that no kernel calls are left out, and the
     bookkeeping of rings, whose depth other mutants change."""
     helpers = sync_helpers(sources)
+    unused = {f.name for source in sources for f in source.functions if _unused(f, sources)}
     found = {
-        (m.file, m.start, m.end, m.instead, m.scope): m
+        (m.file, m.start, m.end, m.instead, m.scope, m.moved): m
         for source in sources
         for make in OPERATORS
         for m in make(source, sources)
-        if not _unused(source.function_at(m.start), sources)
+        if m.function not in unused
         and not (m.family == "guard" and source.file.startswith("common/") and m.function in helpers)
     }
     return sorted(found.values(), key=lambda m: (m.file, m.start, -m.end, m.instead))
 
 
-def _unused(function: Function | None, sources: list[Source]) -> bool:
+def _unused(function: Function, sources: list[Source]) -> bool:
     """Whether no kernel refers to the function: op_host shares some headers."""
-    if function is None:
-        return False
     uses = sum(len(re.findall(rf"\b{function.name}\b", source.code)) for source in sources)
     entry = any(re.search(rf"__global__[^;{{]*\b{function.name}\(", source.code) for source in sources)
     return uses <= 1 and not entry

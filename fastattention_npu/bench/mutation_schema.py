@@ -58,18 +58,20 @@ class Schema:
 
 
 def _nest(mutants: list[tuple[int, Mutant]]) -> list[Node]:
-    """The spans as a forest, outer before inner."""
+    """The spans as a forest, outer before inner; a moved operation has one where it stands and one where it goes."""
     roots: list[Node] = []
     open_nodes: list[Node] = []
-    for number, mutant in sorted(mutants, key=lambda item: (item[1].start, -item[1].end)):
-        while open_nodes and open_nodes[-1].end <= mutant.start:
+    places = [((m.start, m.end), (number, m)) for number, m in mutants]
+    places += [(m.moved, (number, m)) for number, m in mutants if m.moved]
+    for (start, end), item in sorted(places, key=lambda place: (place[0][0], -place[0][1])):
+        while open_nodes and open_nodes[-1].end <= start:
             open_nodes.pop()
-        if open_nodes and mutant.end > open_nodes[-1].end:
-            raise ValueError(f"overlaps another mutant without being inside it: {mutant}")
-        if open_nodes and (open_nodes[-1].start, open_nodes[-1].end) == (mutant.start, mutant.end):
-            open_nodes[-1].mutants.append((number, mutant))
+        if open_nodes and end > open_nodes[-1].end:
+            raise ValueError(f"overlaps another mutant without being inside it: {item[1]}")
+        if open_nodes and (open_nodes[-1].start, open_nodes[-1].end) == (start, end):
+            open_nodes[-1].mutants.append(item)
             continue
-        node = Node(mutant.start, mutant.end, [(number, mutant)], [])
+        node = Node(start, end, [item], [])
         (open_nodes[-1].children if open_nodes else roots).append(node)
         open_nodes.append(node)
     return roots
@@ -85,9 +87,13 @@ def _rewrite(text: str, start: int, end: int, nodes: list[Node]) -> str:
 
 
 def _choices(node: Node, original: str) -> str:
-    before, choice = "", ""
+    before, choice, after = "", "", ""
     for number, mutant in node.mutants:
-        if mutant.scope:
+        if mutant.moved == (node.start, node.end):
+            operation = f"fastattn_mutation::Is({number}) ? {mutant.original} : void()"
+            before += f"({operation}), " if mutant.start > node.start else ""
+            after += f", ({operation})" if mutant.start < node.start else ""
+        elif mutant.scope:
             before += f"fastattn_mutation::Silence({number}), "
         elif mutant.instead:
             choice += f"fastattn_mutation::Is({number}) ? {mutant.instead} : "
@@ -95,7 +101,7 @@ def _choices(node: Node, original: str) -> str:
             test = "Off" if mutant.operator.startswith("sync:") else "Is"
             choice += f"fastattn_mutation::{test}({number}) ? void() : "
     # A branch of its own, so that a condition or a conditional expression keeps its meaning.
-    return f"({before}{choice}({original}))" if choice else f"({before}{original})"
+    return f"({before}{choice}({original}){after})" if choice else f"({before}{original}{after})"
 
 
 def rewritten(source: Source, numbered: list[tuple[int, Mutant]]) -> str:

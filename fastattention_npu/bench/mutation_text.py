@@ -88,6 +88,21 @@ class Source:
         if self.code[first:end].strip():
             yield self.trimmed(first, end)
 
+    def statement_before(self, call: Call) -> tuple[int, int] | None:
+        """The span, without its semicolon, of the simple statement before the one that the call makes."""
+        end = len(self.code[: call.start].rstrip()) - 1
+        if self.code[end] != ";" or self.code[call.end] != ";":
+            return None
+        return self.trimmed(self._scan(end - 1, -1, ";}") + 1, end)
+
+    def statement_after(self, call: Call) -> tuple[int, int] | None:
+        """The span, without its semicolon, of the simple statement after the one that the call makes."""
+        before = self.code[: call.start].rstrip()
+        if self.code[call.end] != ";" or before[-1] not in ";{}":
+            return None
+        end = self._scan(call.end + 1, +1, ";}")
+        return self.trimmed(call.end + 1, end) if self.code[end] == ";" else None
+
     def trimmed(self, start: int, end: int) -> tuple[int, int]:
         """The span without white space at its ends."""
         piece = self.code[start:end]
