@@ -182,7 +182,7 @@ def run_case(case: Case, library: str | Path = "", checks: bool = True, trace: b
     operands = {name: (array.ctypes.data, array.nbytes) for name, array in arrays.items()}
     options: dict[str, Any] = {"threads": 1, "checks": checks, "kernel_library": str(library)}
     if trace:
-        options["trace"] = True
+        options["listing"] = True
     plan = prepared.plan
     try:
         report = core().simulate_flash_attention(
@@ -198,10 +198,10 @@ def run_case(case: Case, library: str | Path = "", checks: bool = True, trace: b
 
 def _fingerprint(outputs: list[npt.NDArray[Any]], report: Mapping[str, Any]) -> Fingerprint:
     bits = hashlib.sha256(b"".join(array.tobytes() for array in outputs)).hexdigest()
-    if "trace" not in report:
+    if "listing" not in report:
         return Fingerprint(bits)
     listing, work = hashlib.sha256(), hashlib.sha256()
-    for name, lines in sorted(report["trace"].items()):
+    for name, lines in sorted(report["listing"].items()):
         for digest, kept in ((listing, lines), (work, [line for line in lines if not line.startswith(SYNC_LINES)])):
             digest.update("\n".join([name, *kept, ""]).encode())
     return Fingerprint(bits, listing.hexdigest(), work.hexdigest(), report["instructions"])

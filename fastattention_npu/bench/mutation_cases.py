@@ -35,14 +35,15 @@ CASES = (
 
 def bounded_cases() -> Iterator[Case]:
     """The bounded set on which equivalence is shown: every number of rows up to a block and one; every number of keys
-    at and around a multiple of 16 up to two blocks and 16; every count of blocks up to twice the ring and one, of one
+    at and around a multiple of 16 (causal: of 64) up to two blocks and 16; every count of blocks up to twice the ring and one, of one
     task and of several; every head dim; causal offsets of both signs; keys in use from none to all; every tiling
     above."""
     for causal in (False, True):
         for s_q in range(1, 34):
             yield Case(s_q, 270, causal=causal)
-        for fractal in range(16, 530, 16):
-            for s_kv in (fractal - 1, fractal, fractal + 1):
+        step = 64 if causal else 16
+        for border in range(step, 530, step):
+            for s_kv in (border - 1, border, border + 1):
                 yield Case(17, s_kv, causal=causal)
         for blocks in range(1, 6):
             for tasks in (1, 2, 5):

@@ -206,8 +206,8 @@ def moved_boundary(source: Source, sources: list[Source]) -> Iterator[Mutant]:
             spans.append(condition)
     for start, end in spans:
         for match in re.finditer(r" (?:<|>|<=|>=) ", source.code[start:end]):
-            left, right = source.piece(start, start + match.start()), source.piece(start + match.end(), end)
-            yield _mutant("guard:boundary", source, (start, end), left + BOUNDARIES[match.group()] + right)
+            x, y = source.piece(start, start + match.start()), source.piece(start + match.end(), end)
+            yield _mutant("guard:boundary", source, (start, end), x + BOUNDARIES[match.group()] + y)
 
 
 @operator
