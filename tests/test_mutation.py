@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,12 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Schema:
     return build_schema(tmp_path_factory.mktemp("schema"))
 
 
+@pytest.fixture(scope="module")
+def bench(schema: Schema) -> Iterator[mutation.Bench]:
+    with mutation.Bench(schema, mutation.Progress(), list(bounded_cases())[::20]) as bench:
+        yield bench
+
+
 def number_of(schema: Schema, file: str, function: str, original: str, operator: str = "sync:leave out") -> int:
     found = [
         number
@@ -120,29 +127,28 @@ def number_of(schema: Schema, file: str, function: str, original: str, operator:
     return found[0]
 
 
-def test_a_sample_is_killed_or_proven_equivalent(schema: Schema) -> None:
+def test_most_of_a_sample_is_killed(schema: Schema, bench: mutation.Bench) -> None:
     chosen = range(0, len(schema.mutants), 25)
-    results = mutation.Bench(schema, mutation.Progress(), []).judge(chosen)
+    results = bench.judge(chosen, prove=False)
     figures = mutation.summary(results, 0)
     assert figures["total"] == len(chosen)
     assert figures["killed"] >= 0.75 * len(chosen), [r for r in results if r.status != "killed"]
     assert not {"crash", "runaway"} & set(figures["how"])
 
 
-def test_a_redundant_barrier_is_proven_and_a_needed_one_caught(schema: Schema, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redundant_barrier_is_proven_and_a_needed_one_caught(schema: Schema, bench: mutation.Bench) -> None:
     redundant = number_of(
         schema, "flash_attention_fwd.cpp", "FlashAttentionForward", "AscendC::PipeBarrier<PIPE_ALL>()"
     )
     needed = number_of(schema, "row_ops.h", "ScaleRows", "Ordered()")
-    bench = mutation.Bench(schema, mutation.Progress(), list(bounded_cases())[::20])
     first, second = bench.judge([redundant, needed])
     assert (first.status, first.how) == ("equivalent", "still ordered")
     assert (second.status, second.how) == ("killed", "hazard")
 
 
-def test_canary_without_checks_a_mutant_survives(schema: Schema) -> None:
+def test_canary_without_checks_a_mutant_survives(schema: Schema, bench: mutation.Bench) -> None:
     needed = number_of(schema, "row_ops.h", "ScaleRows", "Ordered()")
-    (result,) = mutation.Bench(schema, mutation.Progress(), []).judge([needed], checks=False)
+    (result,) = bench.judge([needed], checks=False, prove=False)
     assert result.status == "survived"
     assert mutation.summary([result], 0)["score"] == 0
 
@@ -175,11 +181,13 @@ def test_what_counts_as_a_proof() -> None:
     assert mutation.equivalence(guard, [])[0] == ""
 
 
-def test_canary_a_broken_kernel_is_no_baseline(schema: Schema, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_canary_a_broken_kernel_is_no_baseline(
+    schema: Schema, bench: mutation.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     needed = number_of(schema, "row_ops.h", "ScaleRows", "Ordered()")
     monkeypatch.setattr(mutation, "NO_MUTANT", needed)
     with pytest.raises(mutation.BaselineError, match="hazard"):
-        mutation.Bench(schema, mutation.Progress(), []).judge([])
+        bench.judge([])
 
 
 def test_bounded_cases_are_many_and_differ() -> None:
@@ -188,18 +196,34 @@ def test_bounded_cases_are_many_and_differ() -> None:
     assert len(set(cases)) == len(cases)
 
 
+class Judged:
+    """Stands in for a Bench: judges nothing, knows the outcome."""
+
+    def __init__(self, results: list[mutation.Result]) -> None:
+        self.results = results
+
+    def __enter__(self) -> "Judged":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def judge(self, chosen: range) -> list[mutation.Result]:
+        return self.results
+
+
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     mutation.add_arguments(parser)
     kill = mutation.Result(Mutant("sync:leave out", "f.h", 3, "f", 0, 1, "x", ""), "killed", "hazard", "case", "text")
     live = mutation.Result(Mutant("guard:forced", "f.h", 4, "f", 0, 1, "y", "true"), "survived", "clean", "case", "why")
     monkeypatch.setattr(mutation, "build_schema", lambda folder: Schema(tmp_path, (kill.mutant,)))
-    monkeypatch.setattr(mutation.Bench, "judge", lambda *args: [kill] * 49 + [live])
+    monkeypatch.setattr(mutation, "Bench", lambda *args: Judged([kill] * 49 + [live]))
     assert mutation.run(parser.parse_args(["--json"])) == 0
     figures = json.loads(capsys.readouterr().out)
     assert (figures["killed"], figures["survived"], figures["equivalent"], figures["total"]) == (49, 1, 0, 50)
     assert figures["mutants"][-1]["line"] == 4
-    monkeypatch.setattr(mutation.Bench, "judge", lambda *args: [kill] * 48 + [live] * 2)
+    monkeypatch.setattr(mutation, "Bench", lambda *args: Judged([kill] * 48 + [live] * 2))
     assert mutation.run(parser.parse_args([])) == 1
     assert "survived: op_kernel/f.h:4 y -> true [guard:forced]" in capsys.readouterr().out
 

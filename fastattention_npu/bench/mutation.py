@@ -73,39 +73,47 @@ class Progress:
 
 
 class Bench:
-    """Judges mutants of a schema: first on CASES, then, where all of those pass, on the bounded set."""
+    """Judges mutants of a schema: first on CASES, then, where all of those pass, on the bounded set. A context manager,
+    because it keeps worker processes."""
 
     def __init__(self, schema: Schema, progress: Progress, bounded: Sequence[RunnableCase]) -> None:
         self.schema = schema
         self.progress = progress
         self.cases: list[RunnableCase] = [*CASES, *bounded]
+        self.pool = Pool(schema, self.cases, WORKERS)
 
-    def judge(self, chosen: Sequence[int], checks: bool = True) -> list[Result]:
-        """The fate of each chosen mutant. checks: whether the simulator looks for hazards in the mutants."""
+    def __enter__(self) -> "Bench":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.stop()
+
+    def judge(self, chosen: Sequence[int], checks: bool = True, prove: bool = True) -> list[Result]:
+        """The fate of each chosen mutant.
+
+        checks: whether the simulator looks for hazards in the mutants; prove: whether those that no case catches go
+        on to the bounded set.
+        """
         every = range(len(self.cases))
-        with Pool(self.schema, self.cases, WORKERS) as pool:
-            first, rest = every[: len(CASES)], every[len(CASES) :]
-            reached = {i: outcome.reached[0] for i, outcome in self._baseline(pool, first, trace=False).items()}
-            tasks = [Task(n, tuple(i for i in first if n in reached[i]), checks) for n in chosen]
-            results = self._run(pool, tasks, "mutants")
-            left = [n for n in chosen if results[n].status == "survived"]
-            if left and rest:
-                results |= self._prove(pool, left, rest, checks)
+        first, rest = every[: len(CASES)], every[len(CASES) :]
+        reached = {i: outcome.reached[0] for i, outcome in self._baseline(first, trace=False).items()}
+        tasks = [Task(n, tuple(i for i in first if n in reached[i]), checks) for n in chosen]
+        outcomes = self.pool.run(tasks, self.progress.start("mutants", len(tasks)))
+        results = {outcome.task.mutant: self._result(outcome) for outcome in outcomes}
+        left = [n for n in chosen if results[n].status == "survived"]
+        if left and prove:
+            results |= self._prove(left, rest, checks)
         return [results[n] for n in chosen]
 
-    def _baseline(self, pool: Pool, cases: Sequence[int], trace: bool) -> dict[int, Outcome]:
+    def _baseline(self, cases: Sequence[int], trace: bool) -> dict[int, Outcome]:
         """The unchanged kernel on the cases, all of which it must pass."""
         tasks = [Task(NO_MUTANT, (i,), trace=trace) for i in cases]
-        outcomes = pool.run(tasks, self.progress.start("unchanged kernel, cases", len(tasks)))
+        outcomes = self.pool.run(tasks, self.progress.start("unchanged kernel, cases", len(tasks)))
         for i, outcome in zip(cases, outcomes, strict=True):
             if outcome.verdict.caught:
                 how, text = outcome.verdict.how, outcome.verdict.text
                 raise BaselineError(f"the unchanged kernel fails on {self.cases[i]}: {how}: {text}")
         return dict(zip(cases, outcomes, strict=True))
-
-    def _run(self, pool: Pool, tasks: Sequence[Task], what: str) -> dict[int, Result]:
-        outcomes = pool.run(tasks, self.progress.start(what, len(tasks)))
-        return {outcome.task.mutant: self._result(outcome) for outcome in outcomes}
 
     def _result(self, outcome: Outcome) -> Result:
         mutant = self.schema.mutants[outcome.task.mutant]
@@ -115,12 +123,12 @@ class Bench:
         case = str(self.cases[outcome.task.cases[len(outcome.verdicts) - 1]])
         return Result(mutant, "killed", verdict.how, case, verdict.text)
 
-    def _prove(self, pool: Pool, chosen: Sequence[int], bounded: Sequence[int], checks: bool) -> dict[int, Result]:
+    def _prove(self, chosen: Sequence[int], bounded: Sequence[int], checks: bool) -> dict[int, Result]:
         """What the bounded set says about mutants that every case passes."""
-        before = self._baseline(pool, bounded, trace=True)
+        before = self._baseline(bounded, trace=True)
         tasks = [Task(n, tuple(i for i in bounded if n in before[i].reached[0]), checks, trace=True) for n in chosen]
         results = {}
-        outcomes = pool.run(tasks, self.progress.start("survivors on the bounded set", len(tasks)))
+        outcomes = self.pool.run(tasks, self.progress.start("survivors on the bounded set", len(tasks)))
         for n, outcome in zip(chosen, outcomes, strict=True):
             results[n] = self._result(outcome)
             if results[n].status == "survived":
@@ -207,7 +215,8 @@ def run(args: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory(prefix="fastattn-mutation-") as folder:
             schema = build_schema(Path(folder))
             chosen = range(0, len(schema.mutants), max(1, args.every))
-            results = Bench(schema, Progress(), list(bounded_cases())).judge(chosen)
+            with Bench(schema, Progress(), list(bounded_cases())) as bench:
+                results = bench.judge(chosen)
     except (BackendUnavailableError, BaselineError, EditError) as error:
         print(f"fastattn bench mutation: {error}", file=sys.stderr)
         return 2

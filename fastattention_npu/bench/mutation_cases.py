@@ -35,9 +35,9 @@ CASES = (
 
 def bounded_cases() -> Iterator[Case]:
     """The bounded set on which equivalence is shown: every number of rows up to a block and one; every number of keys
-    at and around a multiple of 16 (causal: of 64) up to two blocks and 16; every count of blocks up to twice the ring and one, of one
-    task and of several; every head dim; causal offsets of both signs; keys in use from none to all; every tiling
-    above."""
+    at and around a multiple of 16 (causal: of 64) up to two blocks and 16; every count of blocks up to twice the ring
+    and one, of one task and of several; every head dim; causal offsets of both signs; keys in use from none to all;
+    every tiling above."""
     for causal in (False, True):
         for s_q in range(1, 34):
             yield Case(s_q, 270, causal=causal)

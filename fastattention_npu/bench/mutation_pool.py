@@ -130,6 +130,9 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         for worker in self._workers:
             worker.stop()
 
