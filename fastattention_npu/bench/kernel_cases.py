@@ -163,7 +163,7 @@ def kind_of_error(text: str) -> str:
     return "refusal"
 
 
-def _compare(name: str, got: npt.NDArray[Any], expected: npt.NDArray[Any], tolerance: float) -> Verdict | None:
+def compare(name: str, got: npt.NDArray[Any], expected: npt.NDArray[Any], tolerance: float) -> Verdict | None:
     if np.isnan(got).any():
         return Verdict("poison", f"{name} has {int(np.isnan(got).sum())} elements that are NaN or were never written")
     with np.errstate(invalid="ignore"):
@@ -192,11 +192,11 @@ def run_case(case: Case, library: str | Path = "", checks: bool = True, trace: b
         return Verdict(kind_of_error(str(error)), str(error))
     if report["hazards"]:
         return Verdict("hazard", report["hazard_texts"][0])
-    wrong = _compare("o", o, prepared.o, O_TOLERANCE) or _compare("lse", lse, prepared.lse, LSE_TOLERANCE)
-    return wrong or Verdict("clean", "", _fingerprint([o, lse], report))
+    wrong = compare("o", o, prepared.o, O_TOLERANCE) or compare("lse", lse, prepared.lse, LSE_TOLERANCE)
+    return wrong or Verdict("clean", "", fingerprint([o, lse], report))
 
 
-def _fingerprint(outputs: list[npt.NDArray[Any]], report: Mapping[str, Any]) -> Fingerprint:
+def fingerprint(outputs: list[npt.NDArray[Any]], report: Mapping[str, Any]) -> Fingerprint:
     bits = hashlib.sha256(b"".join(array.tobytes() for array in outputs)).hexdigest()
     if "listing" not in report:
         return Fingerprint(bits)

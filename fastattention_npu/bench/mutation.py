@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import BackendUnavailableError
 from .kernel_build import EditError
 from .kernel_cases import Fingerprint
-from .mutation_cases import CASES, bounded_cases
+from .mutation_cases import all_cases
 from .mutation_operators import Mutant
 from .mutation_pool import Outcome, Pool, RunnableCase, Task
 from .mutation_schema import NO_MUTANT, Schema, build_schema
@@ -73,13 +73,19 @@ class Progress:
 
 
 class Bench:
-    """Judges mutants of a schema: first on CASES, then, where all of those pass, on the bounded set. A context manager,
-    because it keeps worker processes."""
+    """Judges mutants of a schema: first on the cases, then, where all of those pass, on the bounded set.
 
-    def __init__(self, schema: Schema, progress: Progress, bounded: Sequence[RunnableCase]) -> None:
+    A context manager, because it keeps worker processes.
+    """
+
+    def __init__(
+        self, schema: Schema, progress: Progress, cases: Sequence[RunnableCase], bounded: Sequence[RunnableCase]
+    ) -> None:
         self.schema = schema
         self.progress = progress
-        self.cases: list[RunnableCase] = [*CASES, *bounded]
+        self.cases = [*cases, *bounded]
+        self.first = range(len(cases))
+        self.rest = range(len(cases), len(self.cases))
         self.pool = Pool(schema, self.cases, WORKERS)
 
     def __enter__(self) -> "Bench":
@@ -94,15 +100,13 @@ class Bench:
         checks: whether the simulator looks for hazards in the mutants; prove: whether those that no case catches go
         on to the bounded set.
         """
-        every = range(len(self.cases))
-        first, rest = every[: len(CASES)], every[len(CASES) :]
-        reached = {i: outcome.reached[0] for i, outcome in self._baseline(first, trace=False).items()}
-        tasks = [Task(n, tuple(i for i in first if n in reached[i]), checks) for n in chosen]
+        reached = {i: outcome.reached[0] for i, outcome in self._baseline(self.first, trace=False).items()}
+        tasks = [Task(n, tuple(i for i in self.first if n in reached[i]), checks) for n in chosen]
         outcomes = self.pool.run(tasks, self.progress.start("mutants", len(tasks)))
         results = {outcome.task.mutant: self._result(outcome) for outcome in outcomes}
         left = [n for n in chosen if results[n].status == "survived"]
         if left and prove:
-            results |= self._prove(left, rest, checks)
+            results |= self._prove(left, self.rest, checks)
         return [results[n] for n in chosen]
 
     def _baseline(self, cases: Sequence[int], trace: bool) -> dict[int, Outcome]:
@@ -215,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory(prefix="fastattn-mutation-") as folder:
             schema = build_schema(Path(folder))
             chosen = range(0, len(schema.mutants), max(1, args.every))
-            with Bench(schema, Progress(), list(bounded_cases())) as bench:
+            with Bench(schema, Progress(), *all_cases()) as bench:
                 results = bench.judge(chosen)
     except (BackendUnavailableError, BaselineError, EditError) as error:
         print(f"fastattn bench mutation: {error}", file=sys.stderr)

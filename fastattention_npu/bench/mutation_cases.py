@@ -6,7 +6,10 @@ CASES: between them every branch of the kernels, on tilings whose rings are as s
 
 from collections.abc import Iterator
 
+from .kernel_build import checkout_root
 from .kernel_cases import SMALL_TILING, Case
+from .matmul_cases import MATMUL_CASES, bounded_matmul_cases
+from .mutation_pool import RunnableCase
 
 TALL_STRIPS = {**SMALL_TILING, "block_q": 64, "strip_rows": 16, "l1_tile_kv": 256, "l0_tile_kv": 128}
 SHORT_RING = {**SMALL_TILING, "block_q": 16, "ring": 2, "preload": 1, "l0_tile_kv": 32}
@@ -61,3 +64,13 @@ def bounded_cases() -> Iterator[Case]:
                 yield Case(70, 700, d=d, causal=causal, tiling=tiling)
                 yield Case(33, 513, d=d, causal=causal, far=True, tiling=tiling)
         yield Case(130, 700, d=128, causal=causal, tiling=FULL_L0)
+
+
+def all_cases() -> tuple[list[RunnableCase], list[RunnableCase]]:
+    """The cases and the bounded set of every kernel in this checkout."""
+    cases: list[RunnableCase] = [*CASES]
+    bounded: list[RunnableCase] = [*bounded_cases()]
+    if (checkout_root() / "op_kernel" / "matmul").is_dir():
+        cases += MATMUL_CASES
+        bounded += bounded_matmul_cases()
+    return cases, bounded

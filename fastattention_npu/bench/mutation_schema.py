@@ -13,6 +13,7 @@ from .mutation_operators import Mutant, find_mutants
 from .mutation_text import Source, read_sources
 
 NO_MUTANT = -1
+EXCLUDED = ("microbench/",)  # they time the machine and compute nothing that could be wrong
 SWITCH_HEADER = "mutation_switch.h"
 # Included before everything else. is_constant_evaluated: shared headers use their functions in constant expressions.
 SWITCH = """#pragma once
@@ -112,7 +113,7 @@ def build_schema(folder: Path) -> Schema:
     """Copies the kernels to `folder`, writes every mutant in and compiles once."""
     copy = copy_kernels(folder)
     sources = read_sources(copy)
-    mutants = find_mutants(sources)
+    mutants = find_mutants([source for source in sources if not source.file.startswith(EXCLUDED)])
     numbered = list(enumerate(mutants))
     for source in sources:
         (copy / source.file).write_text(rewritten(source, numbered))
