@@ -19,6 +19,7 @@ TOLERANCE = 1e-3  # fp32 sums of at most 300 products of standard normal numbers
 SMALL = {"core_m": 48, "core_n": 48, "grid_m": 1, "base_m": 32, "base_n": 32, "base_k": 16, "step_a": 2, "step_b": 3}
 # Both slots of L0A, L0B and L0C fill their memory.
 FULL_L0 = {**SMALL, "core_m": 300, "core_n": 300, "base_m": 128, "base_n": 128, "base_k": 128, "step_a": 1, "step_b": 1}
+WIDE = {**FULL_L0, "core_n": 600, "base_n": 256, "base_k": 64}
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,18 @@ class MatmulCase:
     k: int
     trans_b: bool = False
     full: bool = False
+    wide: bool = False  # one accumulator fills L0C
 
     def __str__(self) -> str:
-        return f"matmul m{self.m} n{self.n} k{self.k}" + " transB" * self.trans_b + " full L0" * self.full
+        text = f"matmul m{self.m} n{self.n} k{self.k}" + " transB" * self.trans_b
+        return text + " full L0" * self.full + " wide" * self.wide
 
     def run(self, library: str | Path = "", checks: bool = True, trace: bool = False) -> Verdict:
         rng = np.random.default_rng(0)
         a = rng.standard_normal((self.m, self.k)).astype(np.float16)
         b = rng.standard_normal((self.n, self.k) if self.trans_b else (self.k, self.n)).astype(np.float16)
         c = np.full((self.m, self.n), np.nan, np.float32)
-        fields = dict(FULL_L0 if self.full else SMALL)
+        fields = dict(WIDE if self.wide else FULL_L0 if self.full else SMALL)
         fields["grid_m"] = -(-self.m // fields["core_m"])
         groups = fields["grid_m"] * -(-self.n // fields["core_n"])
         tiling = struct.pack("12I", self.m, self.n, self.k, self.trans_b, *fields.values())
@@ -67,6 +70,7 @@ MATMUL_CASES = (
     MatmulCase(1, 1, 1),
     MatmulCase(300, 290, 300, full=True),
     MatmulCase(300, 290, 300, trans_b=True, full=True),
+    MatmulCase(300, 600, 130, wide=True),
 )
 
 
@@ -80,3 +84,4 @@ def bounded_matmul_cases() -> Iterator[MatmulCase]:
             yield MatmulCase(size, 20, 40, trans_b)
             yield MatmulCase(20, size, 40, trans_b)
         yield from (MatmulCase(260, 260, k, trans_b, full=True) for k in (128, 200, 256))
+        yield MatmulCase(200, 600, 130, trans_b, wide=True)
