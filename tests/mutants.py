@@ -45,7 +45,7 @@ MUTANTS = {
     "dropped WaitFlag and its SetFlag": Mutant(
         Edit(
             "flash_attention/vector_stages.h",
-            "        ringOPartial_.Publish(slot);\n        ringOPartial_.Await(slot);\n",
+            "        ringS_.Publish(slot);\n        ringS_.Await(slot);\n",
             "",
         ),
         PLAIN,
@@ -65,8 +65,8 @@ MUTANTS = {
     "buffer one block too large": Mutant(
         Edit(
             "flash_attention/storage.h",
-            "t.blockQ * wide * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES",
-            "t.blockQ * wide * FLOAT_BYTES + L0C_FRACTAL_BYTES, STAGES, L0C_FRACTAL_BYTES",
+            "t.blockQ * MaxOf(dimV, t.l0TileKv) * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES",
+            "t.blockQ * MaxOf(dimV, t.l0TileKv) * FLOAT_BYTES + L0C_FRACTAL_BYTES, STAGES, L0C_FRACTAL_BYTES",
         ),
         FULL_L0C,
         "refusal",
