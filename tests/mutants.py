@@ -1,9 +1,12 @@
 """Faulty kernels for the canaries: each an edit of the sources that must match exactly once."""
 
+import os
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastattention_npu.bench.kernel_build import Edit
-from fastattention_npu.bench.kernel_cases import SMALL_TILING, Case
+from fastattention_npu.bench.kernel_cases import SMALL_TILING, Case, Verdict
 
 CAUSAL = Case(100, 300, causal=True)
 PLAIN = Case(40, 600)
@@ -42,7 +45,7 @@ MUTANTS = {
     "dropped WaitFlag and its SetFlag": Mutant(
         Edit(
             "flash_attention/vector_stages.h",
-            "        ringOPartial_.Publish(slot);\n        ringOPartial_.Await(slot);\n",
+            "        ringS_.Publish(slot);\n        ringS_.Await(slot);\n",
             "",
         ),
         PLAIN,
@@ -62,8 +65,8 @@ MUTANTS = {
     "buffer one block too large": Mutant(
         Edit(
             "flash_attention/storage.h",
-            "t.blockQ * wide * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES",
-            "t.blockQ * wide * FLOAT_BYTES + L0C_FRACTAL_BYTES, STAGES, L0C_FRACTAL_BYTES",
+            "t.blockQ * MaxOf(dimV, t.l0TileKv) * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES",
+            "t.blockQ * MaxOf(dimV, t.l0TileKv) * FLOAT_BYTES + L0C_FRACTAL_BYTES, STAGES, L0C_FRACTAL_BYTES",
         ),
         FULL_L0C,
         "refusal",
@@ -109,3 +112,17 @@ MUTANTS = {
         "cross-core flag",
     ),
 }
+
+
+@dataclass(frozen=True)
+class Misbehaving:
+    """A case whose run never ends, or takes its process with it."""
+
+    manner: str
+
+    def run(self, library: str | Path, checks: bool, trace: bool) -> Verdict:
+        if self.manner == "spin":
+            time.sleep(600)
+        if self.manner == "crash":
+            os._exit(1)
+        return Verdict("clean")

@@ -3,10 +3,11 @@
 The reference is float64 attention in numpy: no torch, so that worker processes start fast.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,17 @@ SMALL_TILING = {
 # Largest error of a right result: fp16 rounding of P and O at |O| < 4, and fp32 sums for lse.
 O_TOLERANCE = 6e-3
 LSE_TOLERANCE = 1e-4
+FAR_SCORE = -200.0  # exp(FAR_SCORE) is 0 in fp32
+# Lines of the simulator's listing that order instructions and do nothing else.
+SYNC_LINES = ("set_flag ", "wait_flag ", "pipe_barrier ", "ffts_cross_core_sync ", "wait_flag_dev ")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One shape, its tiling overrides, and the keys in use of each batch entry where they differ."""
+    """One shape, its tiling overrides, and the keys in use of each batch entry where they differ.
+
+    far: all scores lie near FAR_SCORE, so that a row maximum that starts too high loses every probability.
+    """
 
     s_q: int
     s_kv: int
@@ -46,17 +53,32 @@ class Case:
     b: int = 1
     causal: bool = False
     used: tuple[int, ...] = ()
+    far: bool = False
     tiling: Mapping[str, int] = field(default_factory=lambda: SMALL_TILING)
 
     def __str__(self) -> str:
         text = f"b{self.b} h{self.h_q}/{self.h_kv} s{self.s_q}x{self.s_kv} d{self.d}"
         text += " causal" if self.causal else ""
         text += f" used{list(self.used)}" if self.used else ""
+        text += " far" if self.far else ""
         changed = {key: value for key, value in self.tiling.items() if SMALL_TILING.get(key) != value}
         return text + "".join(f" {key}={value}" for key, value in changed.items())
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+    def run(self, library: str | Path = "", checks: bool = True, trace: bool = False) -> "Verdict":
+        return run_case(self, library, checks, trace)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Digests of a run: the outputs' bits, what every core issued, and the same without flags and barriers."""
+
+    outputs: str
+    listing: str = ""
+    work: str = ""
+    instructions: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +87,7 @@ class Verdict:
 
     how: str
     text: str = ""
-    report: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: Fingerprint | None = None
 
     @property
     def caught(self) -> bool:
@@ -91,6 +113,7 @@ def _reference(
     S = Q @ K.repeat(group, axis=1).swapaxes(-1, -2) / math.sqrt(case.d)
     row, col = np.ogrid[: case.s_q, : case.s_kv]
     for i, used in enumerate(case.used or [case.s_kv] * case.b):
+        used = min(max(used, 0), case.s_kv)
         visible = col < used
         if case.causal:
             visible = visible & (col <= row + used - case.s_q)
@@ -104,15 +127,23 @@ def _reference(
     return (P @ V.repeat(group, axis=1)).transpose(0, 2, 1, 3), lse
 
 
-@lru_cache(maxsize=64)
+@cache
+def _soc() -> dict[str, Any]:
+    return load_soc(SOC).values()
+
+
+@lru_cache(maxsize=1024)  # small cases: some 100 KB each
 def prepare(case: Case) -> Prepared:
     rng = np.random.default_rng(0)
     q = rng.standard_normal((case.b, case.s_q, case.h_q, case.d)) * 2  # scores that move the row maximum
     k, v = (rng.standard_normal((case.b, case.s_kv, case.h_kv, case.d)) for _ in range(2))
+    if case.far:
+        far = math.sqrt(-FAR_SCORE / math.sqrt(case.d))
+        q, k = q / 4 + far, k / 4 - far
     inputs: dict[str, Any] = {"q": q.astype(np.float16), "k": k.astype(np.float16), "v": v.astype(np.float16)}
     if case.used:
         inputs["seqused_k"] = np.array(case.used, np.int32)
-    soc = load_soc(SOC).values()
+    soc = _soc()
     problem = {key: getattr(case, key) for key in ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "causal")}
     problem |= {"dtype": "fp16", "has_seq_used_kv": bool(case.used)}
     plan = core().plan(problem, soc, dict(case.tiling))
@@ -132,7 +163,7 @@ def kind_of_error(text: str) -> str:
     return "refusal"
 
 
-def _compare(name: str, got: npt.NDArray[Any], expected: npt.NDArray[Any], tolerance: float) -> Verdict | None:
+def compare(name: str, got: npt.NDArray[Any], expected: npt.NDArray[Any], tolerance: float) -> Verdict | None:
     if np.isnan(got).any():
         return Verdict("poison", f"{name} has {int(np.isnan(got).sum())} elements that are NaN or were never written")
     with np.errstate(invalid="ignore"):
@@ -142,14 +173,16 @@ def _compare(name: str, got: npt.NDArray[Any], expected: npt.NDArray[Any], toler
     return None
 
 
-def run_case(case: Case, library: str | Path = "", checks: bool = True) -> Verdict:
+def run_case(case: Case, library: str | Path = "", checks: bool = True, trace: bool = False) -> Verdict:
     """Runs the kernel of `library` (the package's own if empty) on one case."""
     prepared = prepare(case)
     o = np.full(prepared.o.shape, np.nan, np.float16)
     lse = np.full(prepared.lse.shape, np.nan, np.float32)
     arrays = prepared.inputs | {"o": o, "lse": lse}
     operands = {name: (array.ctypes.data, array.nbytes) for name, array in arrays.items()}
-    options = {"threads": 1, "checks": checks, "kernel_library": str(library)}
+    options: dict[str, Any] = {"threads": 1, "checks": checks, "kernel_library": str(library)}
+    if trace:
+        options["listing"] = True
     plan = prepared.plan
     try:
         report = core().simulate_flash_attention(
@@ -158,6 +191,17 @@ def run_case(case: Case, library: str | Path = "", checks: bool = True) -> Verdi
     except core().SimulatorError as error:
         return Verdict(kind_of_error(str(error)), str(error))
     if report["hazards"]:
-        return Verdict("hazard", report["hazard_texts"][0], report)
-    wrong = _compare("o", o, prepared.o, O_TOLERANCE) or _compare("lse", lse, prepared.lse, LSE_TOLERANCE)
-    return wrong or Verdict("clean", "", report | {"o": o.tobytes(), "lse": lse.tobytes()})
+        return Verdict("hazard", report["hazard_texts"][0])
+    wrong = compare("o", o, prepared.o, O_TOLERANCE) or compare("lse", lse, prepared.lse, LSE_TOLERANCE)
+    return wrong or Verdict("clean", "", fingerprint([o, lse], report))
+
+
+def fingerprint(outputs: list[npt.NDArray[Any]], report: Mapping[str, Any]) -> Fingerprint:
+    bits = hashlib.sha256(b"".join(array.tobytes() for array in outputs)).hexdigest()
+    if "listing" not in report:
+        return Fingerprint(bits)
+    listing, work = hashlib.sha256(), hashlib.sha256()
+    for name, lines in sorted(report["listing"].items()):
+        for digest, kept in ((listing, lines), (work, [line for line in lines if not line.startswith(SYNC_LINES)])):
+            digest.update("\n".join([name, *kept, ""]).encode())
+    return Fingerprint(bits, listing.hexdigest(), work.hexdigest(), report["instructions"])

@@ -1,0 +1,76 @@
+"""The shapes that mutants run on.
+
+CASES: between them every branch of the kernels, on tilings whose rings are as short as op_host allows (ring = preload +
+1), so that a slot is reused as soon as it may be. A mutant that all of them pass goes on to bounded_cases().
+"""
+
+from collections.abc import Iterator
+
+from .kernel_build import checkout_root
+from .kernel_cases import SMALL_TILING, Case
+from .matmul_cases import MATMUL_CASES, bounded_matmul_cases
+from .mutation_pool import RunnableCase
+
+TALL_STRIPS = {**SMALL_TILING, "block_q": 64, "strip_rows": 16, "l1_tile_kv": 256, "l0_tile_kv": 128}
+SHORT_RING = {**SMALL_TILING, "block_q": 16, "ring": 2, "preload": 1, "l0_tile_kv": 32}
+TWO_GROUPS = {**SMALL_TILING, "block_dim": 2, "block_q": 16}
+WIDE = {**SMALL_TILING, "block_kv": 512, "mask_block": 512, "l1_tile_kv": 256}
+# Both slots of L0A, L0B (64 KB each) and L0C (128 KB) fill their memory to the last byte.
+FULL_L0 = {**SMALL_TILING, "block_q": 128, "l0_tile_kv": 128}
+
+CASES = (
+    Case(40, 600),  # tails of rows and keys, several blocks
+    Case(100, 300, causal=True, d=32),
+    Case(70, 600, h_q=2, tiling=SHORT_RING),
+    Case(5, 600),  # the second vector core has no rows
+    Case(300, 300, causal=True, tiling=WIDE),
+    Case(300, 40, causal=True, h_q=2),  # rows and whole blocks without any key
+    Case(64, 530, h_q=4, h_kv=2, b=2, causal=True, used=(530, 300), tiling=TWO_GROUPS),
+    Case(33, 520, b=6, used=(0, 1, 520, 700, -5, 256)),
+    Case(90, 900, h_q=2, h_kv=2, b=2, causal=True, tiling=TALL_STRIPS),
+    Case(1, 1),
+    Case(17, 257, d=80, h_q=3, tiling=TWO_GROUPS),
+    Case(128, 1100, d=64, h_q=2, tiling=SHORT_RING),
+    Case(40, 600, h_q=2, far=True),
+    Case(150, 700, d=128, tiling=FULL_L0),
+)
+
+
+def bounded_cases() -> Iterator[Case]:
+    """The bounded set on which equivalence is shown: every number of rows up to a block and one; every number of keys
+    at and around a multiple of 16 (causal: of 64) up to two blocks and 16; every count of blocks up to twice the ring
+    and one, of one task and of several; every head dim; causal offsets of both signs; keys in use from none to all;
+    every tiling above."""
+    for causal in (False, True):
+        for s_q in range(1, 34):
+            yield Case(s_q, 270, causal=causal)
+        step = 64 if causal else 16
+        for border in range(step, 530, step):
+            for s_kv in (border - 1, border, border + 1):
+                yield Case(17, s_kv, causal=causal)
+        for blocks in range(1, 6):
+            for tasks in (1, 2, 5):
+                yield Case(9, 256 * blocks - 3, h_q=tasks, causal=causal, tiling=SHORT_RING)
+        for d in range(16, 129, 16):
+            for s_q in (20, 33, 64):
+                yield Case(s_q, 300, d=d, causal=causal, tiling=TALL_STRIPS)
+        for s_q in (1, 16, 40, 100):
+            for s_kv in (1, 20, 100, 257, 600):
+                yield Case(s_q, s_kv, h_q=2, causal=causal, tiling=TWO_GROUPS)
+        for used in (-1, 0, 1, 255, 256, 257, 519, 520):
+            yield Case(20, 520, b=2, causal=causal, used=(used, 300))
+        for tiling in (SMALL_TILING, TALL_STRIPS, SHORT_RING, WIDE):
+            for d in (16, 48, 128):
+                yield Case(70, 700, d=d, causal=causal, tiling=tiling)
+                yield Case(33, 513, d=d, causal=causal, far=True, tiling=tiling)
+        yield Case(130, 700, d=128, causal=causal, tiling=FULL_L0)
+
+
+def all_cases() -> tuple[list[RunnableCase], list[RunnableCase]]:
+    """The cases and the bounded set of every kernel in this checkout."""
+    cases: list[RunnableCase] = [*CASES]
+    bounded: list[RunnableCase] = [*bounded_cases()]
+    if (checkout_root() / "op_kernel" / "matmul").is_dir():
+        cases += MATMUL_CASES
+        bounded += bounded_matmul_cases()
+    return cases, bounded
