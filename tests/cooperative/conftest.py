@@ -87,5 +87,14 @@ def worker() -> Iterator[HostWorker]:
 
 
 @pytest.fixture(autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """The references are small; torch's own threads would only wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(3)
