@@ -190,10 +190,15 @@ ATTENTION_US = {
 ATTENTION_TILING = {
     "block_q": 128, "block_kv": 256, "preload": 4, "ring": 5, "strip_rows": 32, "l1_tile_kv": 256, "l0_tile_kv": 128,
 }  # fmt: skip
+ATTENTION_FITS = {
+    (128, 8192): ("vector.block_reduce_tail_cycles",),
+    (2048, 4096): SLICE,
+    (2048, 8192): SLICE,
+}
 ATTENTION_ROWS = tuple(
     Row(f"attention {s_q} x {s_kv}", "attention", "flash_attention_fwd", us, "us", ATTENTION, "time_us",
         {"s_q": s_q, "s_kv": s_kv}, soc="ascend910b2", block_dim=s_q // 128,
-        fits=("shared.l2_slice_bytes_per_cycle",) if (s_q, s_kv) in ((2048, 4096), (2048, 8192)) else ())
+        fits=ATTENTION_FITS.get((s_q, s_kv), ()))
     for s_q, columns in ATTENTION_US.items()
     for s_kv, us in columns.items()
 )  # fmt: skip

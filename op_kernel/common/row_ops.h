@@ -32,8 +32,9 @@ __aicore__ inline void Ordered() { AscendC::PipeBarrier<PIPE_V>(); }
 // spares the bank conflicts of rows whose pitch is a multiple of the 512 B over which the UB's bank groups repeat.
 __aicore__ inline uint32_t RunRepeats(const Strip& s)
 {
-    const uint32_t repeats = s.rows * s.pitch / REPEAT_FP32_ELEMS;
-    return s.cols == s.pitch && repeats <= 255 ? repeats : 0;
+    const uint32_t elems = s.rows * s.pitch;
+    const bool whole = s.cols == s.pitch && elems % REPEAT_FP32_ELEMS == 0;
+    return whole && elems / REPEAT_FP32_ELEMS <= 255 ? elems / REPEAT_FP32_ELEMS : 0;
 }
 
 __aicore__ inline void ScaleRows(const Strip& s, float factor)
