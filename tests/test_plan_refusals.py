@@ -87,7 +87,7 @@ def test_all_reasons_come_at_once() -> None:
         LLAMA | {"d": 300, "h_kv": 5, "s_q": -1, "windw": 1, "dtype": 3, "layout": "XYZ"}, blok=3, ring=1, strip_rows=3
     )
     names = [reason.split(" = ")[0].removeprefix("  - ") for reason in reasons]
-    assert sorted(names) == sorted(["d", "h_q", "s_q", "windw", "dtype", "layout", "blok", "ring", "strip_rows"])
+    assert sorted(names) == sorted(["d", "d_v", "h_q", "s_q", "windw", "dtype", "layout", "blok", "ring", "strip_rows"])
     fields = refusal(LLAMA, ring=2, preload=2, block_kv=1024, mask_block=256, strip_rows=32, block_dim=99, block_q=7)
     names = [reason.split(" = ")[0].removeprefix("  - ") for reason in fields]
     assert sorted(names) == sorted(["ring", "mask_block", "ubS in UB", "block_dim", "block_q"])
