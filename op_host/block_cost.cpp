@@ -109,11 +109,11 @@ double SoftmaxCyclesPerRepeat(const SocSpec& soc)
 PipeCycles QkStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape)
 {
     PipeCycles c;
-    ForEachTile(shape.cols, t.l1TileKv, [&](uint32_t keys) { c.mte2Cube += LoadL1Cycles(soc, keys, t.headDim); });
+    ForEachTile(shape.cols, t.l1TileKv, [&](uint32_t keys) { c.mte2Cube += LoadL1Cycles(soc, keys, t.headDimQk); });
     ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
-        c.mte1 += LoadL0Cycles(soc, shape.rows, t.headDim, soc.mte1L0aBytesPerCycle);
-        c.mte1 += LoadL0Cycles(soc, keys, t.headDim, soc.mte1L0bBytesPerCycle);
-        c.cube += MmadCycles(soc, shape.rows, keys, t.headDim);
+        c.mte1 += LoadL0Cycles(soc, shape.rows, t.headDimQk, soc.mte1L0aBytesPerCycle);
+        c.mte1 += LoadL0Cycles(soc, keys, t.headDimQk, soc.mte1L0bBytesPerCycle);
+        c.cube += MmadCycles(soc, shape.rows, keys, t.headDimQk);
         c.fixpipe += FixpipeCycles(soc, shape.rows, keys);
     });
     return c;
@@ -123,14 +123,14 @@ PipeCycles PvStage(const FlashAttentionTiling& t, const SocSpec& soc, const Bloc
 {
     PipeCycles c;
     ForEachTile(shape.cols, t.l1TileKv, [&](uint32_t keys) {
-        c.mte2Cube += LoadL1Cycles(soc, keys, t.headDim) + LoadL1Cycles(soc, shape.rows, keys);
+        c.mte2Cube += LoadL1Cycles(soc, keys, t.headDimV) + LoadL1Cycles(soc, shape.rows, keys);
     });
     ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
         c.mte1 += LoadL0Cycles(soc, shape.rows, keys, soc.mte1L0aBytesPerCycle);
-        c.mte1 += LoadL0Cycles(soc, keys, t.headDim, soc.mte1L0bBytesPerCycle);
-        c.cube += MmadCycles(soc, shape.rows, t.headDim, keys);
+        c.mte1 += LoadL0Cycles(soc, keys, t.headDimV, soc.mte1L0bBytesPerCycle);
+        c.cube += MmadCycles(soc, shape.rows, t.headDimV, keys);
     });
-    c.fixpipe = FixpipeCycles(soc, shape.rows, t.headDim);
+    c.fixpipe = FixpipeCycles(soc, shape.rows, t.headDimV);
     return c;
 }
 
@@ -158,9 +158,9 @@ PipeCycles SoftmaxStage(const FlashAttentionTiling& t, const SocSpec& soc, const
 PipeCycles UpdateStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape)
 {
     PipeCycles c;
-    const double chunks = static_cast<double>(CeilDiv(t.headDim, REPEAT_FP32_ELEMS));
+    const double chunks = static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
     ForEachStrip(t, shape.rows, [&](uint32_t rows) {
-        c.mte2Vector += LoadUbCycles(soc, rows, static_cast<double>(t.headDim) * FLOAT_BYTES);
+        c.mte2Vector += LoadUbCycles(soc, rows, static_cast<double>(t.headDimV) * FLOAT_BYTES);
         c.vector += PassCycles(soc, 1, soc.vectorSimpleCycles, 1);  // Brcb of the strip's rescale factors
         c.vector += OUTPUT_UPDATE_PASSES * PassCycles(soc, rows * chunks, soc.vectorSimpleCycles, chunks);
     });
@@ -170,13 +170,13 @@ PipeCycles UpdateStage(const FlashAttentionTiling& t, const SocSpec& soc, const 
 PipeCycles RowOverhead(const FlashAttentionTiling& t, const SocSpec& soc, uint32_t rows)
 {
     PipeCycles c;
-    c.mte2Cube = LoadL1Cycles(soc, rows, t.headDim);
+    c.mte2Cube = LoadL1Cycles(soc, rows, t.headDimQk);
     const uint32_t coreRows = std::min(RowsPerVectorCore(rows), rows);
-    const double repeats = coreRows * static_cast<double>(CeilDiv(t.headDim, REPEAT_FP32_ELEMS));
+    const double repeats = coreRows * static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
     c.vector = 4 * PassCycles(soc, 1, soc.vectorSimpleCycles, 1) +   // reset of max, sum and O; log of the sum
                PassCycles(soc, repeats, soc.vectorDivCycles, 1) +    // O / sum
                PassCycles(soc, repeats, soc.vectorSimpleCycles, 1);  // cast to fp16
-    c.mte3 = StoreUbCycles(soc, coreRows, static_cast<double>(t.headDim) * HALF_BYTES) +
+    c.mte3 = StoreUbCycles(soc, coreRows, static_cast<double>(t.headDimV) * HALF_BYTES) +
              StoreUbCycles(soc, coreRows, FLOAT_BYTES);
     return c;
 }
@@ -184,15 +184,15 @@ PipeCycles RowOverhead(const FlashAttentionTiling& t, const SocSpec& soc, uint32
 double BlockReadBytes(const FlashAttentionTiling& t, const BlockShape& shape)
 {
     const double pairs = static_cast<double>(shape.rows) * shape.cols;
-    const double keysAndValues = 2.0 * shape.cols * t.headDim * HALF_BYTES;
-    const double partialOutput = static_cast<double>(shape.rows) * t.headDim * FLOAT_BYTES;
+    const double keysAndValues = 1.0 * shape.cols * (t.headDimQk + t.headDimV) * HALF_BYTES;
+    const double partialOutput = static_cast<double>(shape.rows) * t.headDimV * FLOAT_BYTES;
     const double mask = shape.masked ? pairs / 8 : 0;
     return keysAndValues + pairs * (FLOAT_BYTES + HALF_BYTES) + partialOutput + mask;
 }
 
 double RowReadBytes(const FlashAttentionTiling& t, uint32_t rows)
 {
-    return static_cast<double>(rows) * t.headDim * HALF_BYTES;
+    return static_cast<double>(rows) * t.headDimQk * HALF_BYTES;
 }
 
 }  // namespace fastattn

@@ -15,6 +15,9 @@ constexpr uint32_t MAX_BLOCK_Q = 128;
 constexpr uint32_t MAX_L1_TILE_KV = 512;
 constexpr uint32_t MIN_L1_TILE_KV = 128;  // shorter tiles pay the DMA head too often
 
+constexpr double WHOLE_TASK_ROUNDS = 32;  // of tasks over the cores: the busiest is then within 3 % of the mean
+constexpr uint32_t MIN_PART_KEYS = 512;   // a shorter part costs more to combine than it saves
+
 using Values = std::vector<uint32_t>;
 
 // The overridden value if there is one, otherwise the grid without what lies above the limit; never empty.
@@ -125,9 +128,14 @@ std::vector<std::pair<uint32_t, uint32_t>> RingPreloadValues(const Overrides& ov
 void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttentionTiling& t)
 {
     t.numBlocksQ = static_cast<uint32_t>(CeilDiv(t.seqQ, t.blockQ));
+    const double tasks = static_cast<double>(t.batch) * t.headsQ * t.numBlocksQ;
+    if (overrides.count("split_tasks") == 0) {
+        // Many whole tasks spread evenly enough; few do not.
+        t.splitTasks = tasks < WHOLE_TASK_ROUNDS * soc.aicCores ? 1 : 0;
+    }
     if (overrides.count("block_dim") == 0) {
-        const double tasks = static_cast<double>(t.batch) * t.headsQ * t.numBlocksQ;
-        t.blockDim = static_cast<uint32_t>(std::min(soc.aicCores, tasks));
+        const double parts = std::max(1.0, static_cast<double>(CeilDiv(t.seqKv, MIN_PART_KEYS)));
+        t.blockDim = static_cast<uint32_t>(std::min(soc.aicCores, t.splitTasks != 0 ? tasks * parts : tasks));
     }
     if (overrides.count("mask_block") == 0) {
         t.maskBlock = static_cast<uint32_t>(RoundUp(std::max(t.blockQ, t.blockKv), MASK_ROW_ALIGN_ELEMS));
@@ -137,6 +145,7 @@ void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttention
     t.workspaceSOffsetBytes = map.sOffsetBytes;
     t.workspacePOffsetBytes = map.pOffsetBytes;
     t.workspaceOOffsetBytes = map.oOffsetBytes;
+    t.workspacePartOffsetBytes = map.partOffsetBytes;
 }
 
 std::vector<FlashAttentionTiling> MakeCandidates(const FlashAttentionTiling& base, const SocSpec& soc,

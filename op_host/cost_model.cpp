@@ -71,10 +71,10 @@ LowerBound ModelLimit(const FlashAttentionTiling& t, const SocSpec& soc)
     const double cubeCores = soc.aicCores;
     const double vectorCores = VECTOR_CORES_PER_CUBE * soc.aicCores;
     const double pairs = UsefulPairs(t);
-    const double outputs = static_cast<double>(t.batch) * t.headsQ * t.seqQ * t.headDim;
+    const double outputs = static_cast<double>(t.batch) * t.headsQ * t.seqQ * t.headDimV;
     const double fractalMacs = static_cast<double>(FRACTAL_ROWS) * FRACTAL_ROWS * C0_B16_ELEMS;
     LowerBound bound;
-    bound.pipes.cube = pairs * 2 * t.headDim / fractalMacs * soc.cubeFractalCycles / cubeCores;
+    bound.pipes.cube = pairs * (t.headDimQk + t.headDimV) / fractalMacs * soc.cubeFractalCycles / cubeCores;
     bound.pipes.mte1 = pairs * HALF_BYTES / soc.mte1L0aBytesPerCycle / cubeCores;     // P; tiles of K and V come on top
     bound.pipes.mte2Cube = pairs * HALF_BYTES / soc.mte2L1BytesPerCycle / cubeCores;  // P; K and V count as HBM
     bound.pipes.fixpipe = (pairs + outputs) * FLOAT_BYTES / soc.fixpipeGmBytesPerCycle / cubeCores;

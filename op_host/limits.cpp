@@ -17,7 +17,8 @@ const std::vector<Limit>& Limits()
         {"s_kv", PROBLEM, 1, 1 << 30, 1, "positions are compared in int32", "split the keys and combine by lse"},
         {"h_q", PROBLEM, 1, 65535, 1, "keeps element offsets within 64 bits", "split the heads into several calls"},
         {"h_kv", PROBLEM, 1, 65535, 1, "keeps element offsets within 64 bits", "split the heads into several calls"},
-        {"d", PROBLEM, 16, 128, 16, "whole cube fractals that fit L0 and UB; pad with zeros", ""},
+        {"d", PROBLEM, 1, 256, 1, "one row of it in L0A and L0B", "split the head dim outside the kernel"},
+        {"d_v", PROBLEM, 1, 256, 1, "one row of it in L0C and UB", "split V along the head dim"},
         {"gm_pitch", PROBLEM, 1, 65535, 1, "elements between two rows; ND2NZ srcDValue is 16 bits wide",
          "use the BNSD layout, or fewer heads in a call"},
         {"stride", PROBLEM, 0, int64_t{1} << 40, 1, "elements; beyond any HBM", "pass the tensor's own strides"},
@@ -30,6 +31,7 @@ const std::vector<Limit>& Limits()
         {"l0_tile_kv", TILING, 16, 4080, 16, "Mmad m, n, k of 12 bits, in whole fractals", ""},
         {"strip_rows", TILING, 8, 248, 8, "one Brcb fills 8 rows, and vector repeatTimes is a uint8", ""},
         {"mask_block", TILING, 256, 2048, 256, "mask rows fill 32 B blocks; the M-mask stays within 2 MB", ""},
+        {"split_tasks", TILING, 0, 1, 1, "0: whole tasks, 1: equal ranges of keys", ""},
         {"block_dim", TILING, 1, 65535, 1, "one a cube core; the SoC has fewer", ""},
     };
     return limits;

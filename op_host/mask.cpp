@@ -2,6 +2,7 @@
 #include "mask.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace fastattn {
 
@@ -19,6 +20,18 @@ std::vector<uint8_t> BuildMMask(uint32_t maskBlock)
         }
     }
     return mask;
+}
+
+std::vector<uint8_t> BuildDeviceConstants(uint32_t maskBlock)
+{
+    std::vector<uint8_t> bytes = BuildMMask(maskBlock);
+    const size_t maskBytes = bytes.size();
+    bytes.resize(maskBytes + maskBlock * sizeof(float));
+    for (uint32_t i = 0; i < maskBlock; ++i) {
+        const auto value = static_cast<float>(i);
+        std::memcpy(bytes.data() + maskBytes + i * sizeof(float), &value, sizeof(value));
+    }
+    return bytes;
 }
 
 }  // namespace fastattn

@@ -17,24 +17,37 @@ struct Operand {
     const char* name;
     int64_t seq;
     int64_t heads;
+    int64_t dim;
     const std::optional<Strides>* strides;
 };
 
 std::array<Operand, 4> OperandsOf(const Problem& p)
 {
-    return {{{"q", p.sQ, p.hQ, &p.qStrides},
-             {"k", p.sKv, p.hKv, &p.kStrides},
-             {"v", p.sKv, p.hKv, &p.vStrides},
-             {"o", p.sQ, p.hQ, &p.oStrides}}};
+    return {{{"q", p.sQ, p.hQ, p.d, &p.qStrides},
+             {"k", p.sKv, p.hKv, p.d, &p.kStrides},
+             {"v", p.sKv, p.hKv, DimV(p), &p.vStrides},
+             {"o", p.sQ, p.hQ, DimV(p), &p.oStrides}}};
 }
 
 Layout LayoutOf(std::string name)
 {
     std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::toupper(c); });
-    if (name == "BSND" || name == "BSHD" || name == "BSH") {  // BSH is BSND with the last two dimensions joined
+    if (name == "BSND" || name == "BSHD" || name == "BSH" ||
+        name == "TND") {  // BSH is BSND with the last two dimensions joined
         return Layout::SEQ_MAJOR;
     }
     return name == "BNSD" || name == "BHSD" ? Layout::HEAD_MAJOR : Layout::UNKNOWN;
+}
+
+std::optional<ElementType> ElementTypeOf(const std::string& dtype)
+{
+    if (dtype == "fp16" || dtype == "float16") {
+        return FP16;
+    }
+    if (dtype == "bf16" || dtype == "bfloat16") {
+        return BF16;
+    }
+    return std::nullopt;
 }
 
 Strides ResolveStrides(const Problem& p, const Operand& operand)
@@ -43,12 +56,15 @@ Strides ResolveStrides(const Problem& p, const Operand& operand)
     if (*operand.strides) {
         strides = **operand.strides;
     } else if (LayoutOf(p.layout) == Layout::HEAD_MAJOR) {
-        strides = {operand.heads * operand.seq * p.d, p.d, operand.seq * p.d};
+        strides = {operand.heads * operand.seq * operand.dim, operand.dim, operand.seq * operand.dim};
     } else {
-        strides = {operand.seq * operand.heads * p.d, operand.heads * p.d, p.d};
+        strides = {operand.seq * operand.heads * operand.dim, operand.heads * operand.dim, operand.dim};
+    }
+    if (p.hasCuSeqlens) {
+        strides[0] = 0;  // sequences are found by their first token
     }
     if (operand.seq == 1) {
-        strides[1] = p.d;  // a single row has no pitch: what the tensor says may not fit the 16-bit field
+        strides[1] = operand.dim;  // a single row has no pitch: what the tensor says may not fit the 16-bit field
     }
     return strides;
 }
@@ -66,11 +82,11 @@ void CheckStrides(const Problem& p, const Operand& operand, Reasons& reasons)
         CheckLimit(LimitOf("gm_pitch"), name + " seq stride", strides[1], reasons);
         return;
     }
-    const int64_t counts[] = {p.b, operand.seq, operand.heads};
+    const int64_t counts[] = {p.hasCuSeqlens ? 1 : p.b, operand.seq, operand.heads};
     for (size_t i = 0; i < strides.size(); ++i) {
-        if (counts[i] > 1 && strides[i] < p.d) {
+        if (counts[i] > 1 && strides[i] < operand.dim) {
             reasons.push_back({name + " " + dims[i] + " stride", std::to_string(strides[i]),
-                               "at least d = " + std::to_string(p.d) + " (rows of the output must not overlap)",
+                               "at least d = " + std::to_string(operand.dim) + " (rows of the output must not overlap)",
                                "pass a contiguous output tensor"});
         }
     }
@@ -80,14 +96,15 @@ double ExtentBytes(const Problem& p, const Operand& operand)
 {
     const Strides s = ResolveStrides(p, operand);
     const auto span = [](int64_t count, int64_t stride) { return static_cast<double>(count - 1) * stride; };
-    return 2.0 * (span(p.b, s[0]) + span(operand.seq, s[1]) + span(operand.heads, s[2]) + static_cast<double>(p.d));
+    return 2.0 *
+           (span(p.b, s[0]) + span(operand.seq, s[1]) + span(operand.heads, s[2]) + static_cast<double>(operand.dim));
 }
 
 void CheckNames(const Problem& p, Reasons& reasons)
 {
-    if (p.dtype != "fp16" && p.dtype != "float16") {
-        reasons.push_back(
-            {"dtype", "'" + p.dtype + "'", "fp16 (this kernel's cube and cast stages)", "cast q, k and v to fp16"});
+    if (!ElementTypeOf(p.dtype)) {
+        reasons.push_back({"dtype", "'" + p.dtype + "'", "fp16 or bf16 (the cube's operand types)",
+                           "cast q, k and v to one of them"});
     }
     if (LayoutOf(p.layout) == Layout::UNKNOWN) {
         reasons.push_back({"layout", "'" + p.layout + "'", "one of BSND (BSHD), BNSD (BHSD), BSH",
@@ -97,6 +114,15 @@ void CheckNames(const Problem& p, Reasons& reasons)
 
 void CheckScale(const Problem& p, Reasons& reasons)
 {
+    if (!(p.softcap >= 0 && p.softcap <= std::numeric_limits<float>::max())) {
+        reasons.push_back({"softcap", NumberText(p.softcap), "0 (off) or a finite positive number", "leave it out"});
+    }
+    for (const auto& [name, value] :
+         {std::pair<const char*, int64_t>{"window_left", p.windowLeft}, {"window_right", p.windowRight}}) {
+        if (value > std::numeric_limits<int32_t>::max()) {
+            reasons.push_back({name, std::to_string(value), "at most 2147483647, or -1 for no limit", "use -1"});
+        }
+    }
     if (p.softmaxScale && !(std::fabs(*p.softmaxScale) <= std::numeric_limits<float>::max())) {
         reasons.push_back(
             {"softmax_scale", NumberText(*p.softmaxScale), "a finite fp32 number", "leave it out for 1 / sqrt(d)"});
@@ -113,8 +139,8 @@ TensorStrides ToTensorStrides(const Strides& s)
 Reasons CheckProblem(const Problem& p, const SocSpec& soc)
 {
     Reasons reasons;
-    const std::pair<const char*, int64_t> sizes[] = {{"b", p.b},    {"s_q", p.sQ},   {"s_kv", p.sKv},
-                                                     {"h_q", p.hQ}, {"h_kv", p.hKv}, {"d", p.d}};
+    const std::pair<const char*, int64_t> sizes[] = {{"b", p.b},      {"s_q", p.sQ}, {"s_kv", p.sKv}, {"h_q", p.hQ},
+                                                     {"h_kv", p.hKv}, {"d", p.d},    {"d_v", DimV(p)}};
     for (const auto& [name, value] : sizes) {
         CheckLimit(LimitOf(name), name, value, reasons);
     }
@@ -154,22 +180,37 @@ FlashAttentionTiling TilingOfProblem(const Problem& p)
     t.headsKv = static_cast<uint32_t>(p.hKv);
     t.seqQ = static_cast<uint32_t>(p.sQ);
     t.seqKv = static_cast<uint32_t>(p.sKv);
-    t.headDim = static_cast<uint32_t>(p.d);
-    t.causal = p.causal ? 1 : 0;
+    t.headDimQk = static_cast<uint32_t>(p.d);
+    t.headDimV = static_cast<uint32_t>(DimV(p));
+    t.elementType = ElementTypeOf(p.dtype).value_or(FP16);
+    t.windowLeft = static_cast<int32_t>(std::max<int64_t>(p.windowLeft, -1));
+    t.windowRight = p.causal ? 0 : static_cast<int32_t>(std::max<int64_t>(p.windowRight, -1));
+    t.softcap = static_cast<float>(p.softcap);
+    t.hasCuSeqlens = p.hasCuSeqlens ? 1 : 0;
+    t.hasSinks = p.hasSinks ? 1 : 0;
+    t.hasAlibi = p.hasAlibi ? 1 : 0;
+    t.alibiBatchStride = p.alibiPerBatch ? t.headsQ : 0;
+    t.lseHeadStride = p.hasCuSeqlens ? static_cast<uint64_t>(p.totalQ) : t.seqQ;
+    t.lseBatchStride = p.hasCuSeqlens ? 0 : static_cast<uint64_t>(t.headsQ) * t.seqQ;
     t.hasSeqUsedKv = p.hasSeqUsedKv ? 1 : 0;
     t.softmaxScale = static_cast<float>(p.softmaxScale.value_or(1.0 / std::sqrt(static_cast<double>(p.d))));
     return t;
 }
 
+int64_t DimV(const Problem& p) { return p.dV.value_or(p.d); }
+
 double UsefulPairs(const FlashAttentionTiling& t)
 {
-    const double rows = t.seqQ;
-    const double keys = t.seqKv;
-    double pairs = rows * keys;
-    if (t.causal != 0) {
-        // Rows that see a key: the last min(rows, keys); the first of them sees 1 + max(keys - rows, 0) keys.
-        const double seeing = std::min(rows, keys);
-        pairs = seeing * std::max(keys - rows, 0.0) + seeing * (seeing + 1) / 2;
+    const int64_t keys = t.seqKv;
+    const int64_t offset = keys - static_cast<int64_t>(t.seqQ);
+    double pairs = static_cast<double>(t.seqQ) * t.seqKv;
+    if (t.windowLeft >= 0 || t.windowRight >= 0) {
+        pairs = 0;
+        for (int64_t row = 0; row < t.seqQ; ++row) {
+            const int64_t begin = t.windowLeft >= 0 ? std::max<int64_t>(row + offset - t.windowLeft, 0) : 0;
+            const int64_t end = t.windowRight >= 0 ? std::min(row + offset + t.windowRight + 1, keys) : keys;
+            pairs += static_cast<double>(std::max<int64_t>(end - begin, 0));
+        }
     }
     return pairs * t.batch * t.headsQ;
 }
@@ -178,7 +219,7 @@ double OperandBytes(const FlashAttentionTiling& t)
 {
     const double qRows = static_cast<double>(t.batch) * t.headsQ * t.seqQ;
     const double kvRows = static_cast<double>(t.batch) * t.headsKv * t.seqKv;
-    return 2.0 * t.headDim * (2 * qRows + 2 * kvRows) + 4.0 * qRows;
+    return 2.0 * (t.headDimQk + t.headDimV) * (qRows + kvRows) + 4.0 * qRows;
 }
 
 }  // namespace fastattn

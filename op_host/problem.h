@@ -22,11 +22,20 @@ struct Problem {
     int64_t sKv = 0;
     int64_t hQ = 0;
     int64_t hKv = 0;
-    int64_t d = 0;
+    int64_t d = 0;              // of Q and K
+    std::optional<int64_t> dV;  // of V and O; d if absent
     std::string dtype = "fp16";
     std::string layout = "BSND";  // decides the strides that are not given
-    bool causal = false;
+    bool causal = false;          // a right window of 0
+    int64_t windowLeft = -1;      // keys to the left of the diagonal that a row sees; negative: all
+    int64_t windowRight = -1;     // ... and to the right; the diagonal ends at the last query and the last key
+    double softcap = 0;           // 0: off
+    bool hasCuSeqlens = false;    // sequences back to back; sQ and sKv are the longest
+    bool hasSinks = false;
+    bool hasAlibi = false;
+    bool alibiPerBatch = false;
     bool hasSeqUsedKv = false;           // a batch entry may use fewer than sKv keys
+    int64_t totalQ = 0;                  // query tokens of all sequences, with hasCuSeqlens
     std::optional<double> softmaxScale;  // 1 / sqrt(d) if absent
     std::optional<Strides> qStrides;
     std::optional<Strides> kStrides;
@@ -40,10 +49,13 @@ Reasons CheckProblem(const Problem& problem, const SocSpec& soc);
 // The problem must have passed CheckProblem.
 FlashAttentionTiling TilingOfProblem(const Problem& problem);
 
-// (query, key) pairs of all heads that causality leaves; every key of the capacity counts as used.
+// Dimension of a head of V and O.
+int64_t DimV(const Problem& problem);
+
+// (query, key) pairs of all heads that the windows leave; every key of the capacity counts as used.
 double UsefulPairs(const FlashAttentionTiling& tiling);
 
-// Bytes of Q, K, V, O (fp16) and lse (fp32), each once.
+// Bytes of Q, K, V, O (16 bits an element) and lse (fp32), each once.
 double OperandBytes(const FlashAttentionTiling& tiling);
 
 }  // namespace fastattn

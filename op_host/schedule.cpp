@@ -13,19 +13,24 @@ RowOfBlocks BlocksOfRow(const FlashAttentionTiling& t, uint32_t blockIndexQ)
 {
     const int64_t row0 = static_cast<int64_t>(blockIndexQ) * t.blockQ;
     const int64_t rows = std::min<int64_t>(t.blockQ, t.seqQ - row0);
-    int64_t keys = t.seqKv;                                               // that the last row sees
-    int64_t visible = static_cast<int64_t>(CeilDiv(t.seqKv, t.blockKv));  // blocks that every row sees whole
-    if (t.causal != 0) {
-        const int64_t firstRowKeys = row0 + 1 + static_cast<int64_t>(t.seqKv) - t.seqQ;
-        keys = std::clamp<int64_t>(firstRowKeys + rows - 1, 0, t.seqKv);
-        if (firstRowKeys < static_cast<int64_t>(t.seqKv)) {
-            visible = std::max<int64_t>(firstRowKeys, 0) / t.blockKv;
-        }
+    const int64_t keys = t.seqKv;
+    const int64_t offset = row0 + keys - static_cast<int64_t>(t.seqQ);
+    const int64_t right = t.windowRight >= 0 ? offset + t.windowRight : keys;       // last key of the first row
+    const int64_t left = t.windowLeft >= 0 ? offset + rows - 1 - t.windowLeft : 0;  // first key of the last row
+    const int64_t end = std::clamp<int64_t>(t.windowRight >= 0 ? right + rows : keys, 0, keys);
+    int64_t begin = t.windowLeft >= 0 ? std::max<int64_t>(offset - t.windowLeft, 0) : 0;
+    begin = begin / FRACTAL_ROWS * FRACTAL_ROWS;
+    if (end <= begin) {
+        return {0, 0, 0};
     }
-    const int64_t blocks = static_cast<int64_t>(CeilDiv(static_cast<uint64_t>(keys), t.blockKv));
-    const int64_t lastCols = blocks == 0 ? 0 : keys - (blocks - 1) * t.blockKv;
-    return {static_cast<uint32_t>(blocks), static_cast<uint32_t>(std::max<int64_t>(blocks - visible, 0)),
-            static_cast<uint32_t>(lastCols)};
+    const int64_t size = t.blockKv;
+    const int64_t blocks = static_cast<int64_t>(CeilDiv(static_cast<uint64_t>(end - begin), t.blockKv));
+    // Blocks that every row sees whole: those that start at or after `left` and end at or before `right`.
+    const int64_t firstWhole = std::clamp<int64_t>((std::max(left, begin) - begin + size - 1) / size, 0, blocks);
+    const int64_t endWhole = right >= end - 1 ? blocks : std::clamp<int64_t>((right + 1 - begin) / size, 0, blocks);
+    const int64_t visible = std::max<int64_t>(endWhole - firstWhole, 0);
+    return {static_cast<uint32_t>(blocks), static_cast<uint32_t>(blocks - visible),
+            static_cast<uint32_t>(end - begin - (blocks - 1) * size)};
 }
 
 uint64_t TaskOfGroup(const FlashAttentionTiling& t, uint32_t round, uint32_t group)
@@ -57,12 +62,10 @@ void ForTasks(const FlashAttentionTiling& t, const std::vector<RowOfBlocks>& row
 
 }  // namespace
 
-GroupLoad BusiestGroup(const FlashAttentionTiling& t)
+namespace {
+
+uint32_t GroupWithMostBlocks(const FlashAttentionTiling& t, const std::vector<RowOfBlocks>& rows)
 {
-    std::vector<RowOfBlocks> rows(t.numBlocksQ);
-    for (uint32_t i = 0; i < t.numBlocksQ; ++i) {
-        rows[i] = BlocksOfRow(t, i);
-    }
     uint32_t busiest = 0;
     uint64_t most = 0;
     for (uint32_t group = 0; group < t.blockDim; ++group) {
@@ -73,6 +76,18 @@ GroupLoad BusiestGroup(const FlashAttentionTiling& t)
             busiest = group;
         }
     }
+    return busiest;
+}
+
+}  // namespace
+
+GroupLoad BusiestGroup(const FlashAttentionTiling& t)
+{
+    std::vector<RowOfBlocks> rows(t.numBlocksQ);
+    for (uint32_t i = 0; i < t.numBlocksQ; ++i) {
+        rows[i] = BlocksOfRow(t, i);
+    }
+    // Equal ranges of all tasks' keys, or the whole tasks of the group that has most blocks.
     GroupLoad load;
     std::map<std::pair<uint32_t, bool>, uint64_t> counts;
     const auto add = [&](uint32_t cols, bool masked, uint64_t count) {
@@ -82,7 +97,7 @@ GroupLoad BusiestGroup(const FlashAttentionTiling& t)
             counts[{step, masked}] += count;
         }
     };
-    ForTasks(t, rows, busiest, [&](const RowOfBlocks& row) {
+    const auto take = [&](const RowOfBlocks& row) {
         ++load.tasks;
         load.blocks += row.blocks;
         load.maskedBlocks += row.masked;
@@ -92,9 +107,21 @@ GroupLoad BusiestGroup(const FlashAttentionTiling& t)
             add(t.blockKv, true, maskedWhole);
             add(row.lastCols, row.masked > 0, 1);
         }
-    });
+    };
+    uint64_t sharers = 1;
+    if (t.splitTasks != 0) {
+        sharers = t.blockDim;
+        for (uint32_t group = 0; group < t.blockDim; ++group) {
+            ForTasks(t, rows, group, take);
+        }
+        load.tasks = CeilDiv(load.tasks, sharers);
+        load.blocks = CeilDiv(load.blocks, sharers);
+        load.maskedBlocks = CeilDiv(load.maskedBlocks, sharers);
+    } else {
+        ForTasks(t, rows, GroupWithMostBlocks(t, rows), take);
+    }
     for (const auto& [kind, count] : counts) {
-        load.kinds.push_back({kind.first, kind.second, count});
+        load.kinds.push_back({kind.first, kind.second, CeilDiv(count, sharers)});
     }
     return load;
 }

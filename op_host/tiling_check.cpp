@@ -57,7 +57,8 @@ void PlaceVectorBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::
                                        {"ubRowSum", ub.rowSum},
                                        {"ubRowTmp", ub.rowTmp},
                                        {"ubLse", ub.lse},
-                                       {"ubRescale", ub.rescale}}) {
+                                       {"ubRescale", ub.rescale},
+                                       {"ubRamp", ub.ramp}}) {
         placed.push_back(Place("UB", name, buffer, limitBytes, "lower strip_rows, block_kv or block_q"));
     }
 }
@@ -66,7 +67,7 @@ void PlaceWorkspace(const FlashAttentionTiling& t, const SocSpec& soc, std::vect
 {
     const WorkspaceMap map = MakeWorkspaceMap(t);
     const uint64_t scores = static_cast<uint64_t>(t.blockQ) * t.blockKv;
-    const uint64_t output = static_cast<uint64_t>(t.blockQ) * t.headDim;
+    const uint64_t output = static_cast<uint64_t>(t.blockQ) * PaddedDim(t.headDimV);
     const uint64_t limitBytes = static_cast<uint64_t>(soc.hbmBytes) / std::max<uint32_t>(t.blockDim, 1);
     const char* remedy = "lower ring, block_kv or block_dim";
     placed.push_back({"workspace", "gmS", map.sOffsetBytes, scores * FLOAT_BYTES, t.ring, limitBytes, remedy});
@@ -103,7 +104,8 @@ void CheckTiles(const FlashAttentionTiling& t, Reasons& reasons)
                            "change l0_tile_kv or l1_tile_kv"});
     }
     // The largest single LoadData brings a whole K tile to L0B.
-    const uint64_t fractals = CeilDiv(t.l0TileKv, FRACTAL_ROWS) * CeilDiv(t.headDim, C0_B16_ELEMS);
+    const uint64_t fractals =
+        CeilDiv(t.l0TileKv, FRACTAL_ROWS) * CeilDiv(std::max(t.headDimQk, t.headDimV), C0_B16_ELEMS);
     if (fractals > LOAD_DATA_MAX_FRACTALS) {
         reasons.push_back({"LoadData repeats of an L0 tile", Text(fractals),
                            "at most " + Text(LOAD_DATA_MAX_FRACTALS) + " fractals (repeatTimes is a uint8)",

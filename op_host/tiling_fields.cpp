@@ -17,8 +17,11 @@ const std::vector<TilingField>& TilingFields()
         {"heads_kv", &T::headsKv, false},
         {"seq_q", &T::seqQ, false},
         {"seq_kv", &T::seqKv, false},
-        {"head_dim", &T::headDim, false},
-        {"causal", &T::causal, false},
+        {"head_dim_qk", &T::headDimQk, false},
+        {"head_dim_v", &T::headDimV, false},
+        {"has_cu_seqlens", &T::hasCuSeqlens, false},
+        {"has_sinks", &T::hasSinks, false},
+        {"has_alibi", &T::hasAlibi, false},
         {"has_seq_used_kv", &T::hasSeqUsedKv, false},
         {"block_q", &T::blockQ, true},
         {"block_kv", &T::blockKv, true},
@@ -30,6 +33,7 @@ const std::vector<TilingField>& TilingFields()
         {"mask_block", &T::maskBlock, true},
         {"block_dim", &T::blockDim, true},
         {"num_blocks_q", &T::numBlocksQ, false},
+        {"split_tasks", &T::splitTasks, true},
     };
     return fields;
 }
@@ -41,6 +45,7 @@ const std::vector<TilingOffsetField>& TilingOffsetFields()
         {"workspace_s_offset_bytes", &T::workspaceSOffsetBytes},
         {"workspace_p_offset_bytes", &T::workspacePOffsetBytes},
         {"workspace_o_offset_bytes", &T::workspaceOOffsetBytes},
+        {"workspace_part_offset_bytes", &T::workspacePartOffsetBytes},
     };
     return fields;
 }

@@ -145,17 +145,34 @@ nb::dict PlanDict(nb::dict problemValues, nb::dict socValues, nb::dict overrideV
     return answer;
 }
 
-nb::ndarray<nb::numpy, uint8_t> MMaskArray(int64_t maskBlock)
+nb::ndarray<nb::numpy, uint8_t> Own(std::vector<uint8_t> bytes, std::vector<size_t> shape)
+{
+    auto* data = new std::vector<uint8_t>(std::move(bytes));
+    const nb::capsule owner(data, [](void* p) noexcept { delete static_cast<std::vector<uint8_t>*>(p); });
+    return nb::ndarray<nb::numpy, uint8_t>(data->data(), shape.size(), shape.data(), owner);
+}
+
+uint32_t CheckedMaskBlock(int64_t maskBlock)
 {
     Reasons reasons;
     CheckLimit(LimitOf("mask_block"), "mask_block", maskBlock, reasons);
     if (!reasons.empty()) {
         throw Refusal("no M-mask", std::move(reasons));
     }
-    auto* bits = new std::vector<uint8_t>(BuildMMask(static_cast<uint32_t>(maskBlock)));
-    const nb::capsule owner(bits, [](void* data) noexcept { delete static_cast<std::vector<uint8_t>*>(data); });
+    return static_cast<uint32_t>(maskBlock);
+}
+
+nb::ndarray<nb::numpy, uint8_t> MMaskArray(int64_t maskBlock)
+{
     const size_t side = 2 * static_cast<size_t>(maskBlock);
-    return nb::ndarray<nb::numpy, uint8_t>(bits->data(), {side, side / 8}, owner);
+    return Own(BuildMMask(CheckedMaskBlock(maskBlock)), {side, side / 8});
+}
+
+nb::ndarray<nb::numpy, uint8_t> DeviceConstantsArray(int64_t maskBlock)
+{
+    std::vector<uint8_t> bytes = BuildDeviceConstants(CheckedMaskBlock(maskBlock));
+    const size_t size = bytes.size();
+    return Own(std::move(bytes), {size});
 }
 
 nb::tuple MaskWindowTuple(int64_t delta, uint32_t rows, uint32_t cols)
@@ -174,6 +191,8 @@ void BindPlan(nb::module_& m)
     m.def("plan", &PlanDict, nb::arg("problem"), nb::arg("soc"), nb::arg("overrides") = nb::dict(),
           "Chooses the tiling of a problem on a SoC; raises ValueError with every reason if there is none.");
     m.def("m_mask", &MMaskArray, nb::arg("mask_block"), "Packed bits of the M-mask, uint8 [2M, 2M / 8].");
+    m.def("device_constants", &DeviceConstantsArray, nb::arg("mask_block"),
+          "What the kernel's mask operand points to: the M-mask's bits and behind them the ramp in fp32.");
     m.def("mask_window", &MaskWindowTuple, nb::arg("delta"), nb::arg("rows"), nb::arg("cols"),
           "Window of the M-mask for a block: (\"visible\" | \"skipped\" | \"partial\", row, col).");
 }

@@ -22,8 +22,10 @@
 #include "../sim/machine/report.h"
 #include "soc_from_dict.h"
 
-extern "C" void flash_attention_fwd(uint8_t* q, uint8_t* k, uint8_t* v, uint8_t* mask, uint8_t* seqUsedKv, uint8_t* o,
-                                    uint8_t* lse, uint8_t* workspace, fastattn::FlashAttentionTiling tiling);
+extern "C" void flash_attention_fwd(uint8_t* q, uint8_t* k, uint8_t* v, uint8_t* mask, uint8_t* cuSeqlensQ,
+                                    uint8_t* cuSeqlensKv, uint8_t* seqUsedKv, uint8_t* sinks, uint8_t* alibiSlopes,
+                                    uint8_t* o, uint8_t* lse, uint8_t* workspace,
+                                    fastattn::FlashAttentionTiling tiling);
 
 namespace fastattn {
 namespace {
@@ -176,8 +178,9 @@ nb::dict SimulateFlashAttention(const nb::dict& socDict, const nb::bytes& tiling
         launch.Run([&] {
             const Kernel entry = is_aic() ? aic.Entry() : aiv.Entry();
             entry(AddressOf(operands, "q"), AddressOf(operands, "k"), AddressOf(operands, "v"),
-                  AddressOf(operands, "mask"), AddressOf(operands, "seqused_k"), AddressOf(operands, "o"),
-                  AddressOf(operands, "lse"), slots, tiling);
+                  AddressOf(operands, "mask"), AddressOf(operands, "cu_seqlens_q"), AddressOf(operands, "cu_seqlens_k"),
+                  AddressOf(operands, "seqused_k"), AddressOf(operands, "sinks"), AddressOf(operands, "alibi_slopes"),
+                  AddressOf(operands, "o"), AddressOf(operands, "lse"), slots, tiling);
         });
         report = ascend_sim::MakeReport(soc, launch);
         if (options.launch.listing) listings = Listings(launch);

@@ -19,6 +19,9 @@ struct SizeKey {
 constexpr SizeKey SIZE_KEYS[] = {{"b", &Problem::b},    {"s_q", &Problem::sQ},   {"s_kv", &Problem::sKv},
                                  {"h_q", &Problem::hQ}, {"h_kv", &Problem::hKv}, {"d", &Problem::d}};
 
+constexpr SizeKey OPTIONAL_SIZE_KEYS[] = {
+    {"window_left", &Problem::windowLeft}, {"window_right", &Problem::windowRight}, {"total_q", &Problem::totalQ}};
+
 struct TextKey {
     const char* key;
     std::string Problem::* member;
@@ -31,7 +34,12 @@ struct FlagKey {
     bool Problem::* member;
 };
 
-constexpr FlagKey FLAG_KEYS[] = {{"causal", &Problem::causal}, {"has_seq_used_kv", &Problem::hasSeqUsedKv}};
+constexpr FlagKey FLAG_KEYS[] = {{"causal", &Problem::causal},
+                                 {"has_seq_used_kv", &Problem::hasSeqUsedKv},
+                                 {"has_cu_seqlens", &Problem::hasCuSeqlens},
+                                 {"has_sinks", &Problem::hasSinks},
+                                 {"has_alibi", &Problem::hasAlibi},
+                                 {"alibi_per_batch", &Problem::alibiPerBatch}};
 
 struct StridesKey {
     const char* key;
@@ -100,6 +108,13 @@ void TakeValue(const std::string& key, nb::handle value, Problem& problem, Reaso
             return;
         }
     }
+    for (const SizeKey& row : OPTIONAL_SIZE_KEYS) {
+        if (key == row.key) {
+            const auto number = AsInteger(value);
+            number ? void(problem.*row.member = *number) : WrongType(key, value, "a 64-bit integer", reasons);
+            return;
+        }
+    }
     for (const TextKey& row : TEXT_KEYS) {
         if (key == row.key) {
             const bool text = nb::isinstance<nb::str>(value);
@@ -114,7 +129,15 @@ void TakeValue(const std::string& key, nb::handle value, Problem& problem, Reaso
             return;
         }
     }
-    if (key == "strides") {
+    if (key == "d_v") {
+        problem.dV = AsInteger(value);
+        if (!problem.dV && !value.is_none()) {
+            WrongType(key, value, "a 64-bit integer, or none for d", reasons);
+        }
+    } else if (key == "softcap") {
+        const auto number = AsNumber(value);
+        number ? void(problem.softcap = *number) : WrongType(key, value, "a number", reasons);
+    } else if (key == "strides") {
         TakeStrides(value, problem, reasons);
     } else if (key == "softmax_scale") {
         problem.softmaxScale = AsNumber(value);
@@ -124,7 +147,8 @@ void TakeValue(const std::string& key, nb::handle value, Problem& problem, Reaso
     } else {
         reasons.push_back({key, ReprOf(value),
                            "one of b, s_q, s_kv, h_q, h_kv, d, dtype, layout, causal, softmax_scale, has_seq_used_kv, "
-                           "strides",
+                           "strides, d_v, window_left, window_right, softcap, has_cu_seqlens, total_q, has_sinks, "
+                           "has_alibi, alibi_per_batch",
                            "remove or rename it"});
     }
 }

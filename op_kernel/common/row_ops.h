@@ -14,7 +14,7 @@ struct Strip {
     UbFloat data;
     uint32_t rows;
     uint32_t cols;
-    uint32_t pitch;  // multiple of 64
+    uint32_t pitch;  // multiple of 8, of 64 where columns are filled or reduced
 };
 
 __aicore__ inline uint32_t PitchBlocks(const Strip& s) { return s.pitch / BLOCK_FP32_ELEMS; }
@@ -93,6 +93,47 @@ __aicore__ inline void AddRows(const Strip& s, const Strip& addend)
     for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
         AscendC::Add(s.data[col], s.data[col], addend.data[col], static_cast<uint64_t>(GroupLanes(s, col)), s.rows,
                      AscendC::BinaryRepeatParams(1, 1, 1, blocks, blocks, addendBlocks));
+    }
+    Ordered();
+}
+
+// data += value.
+__aicore__ inline void AddToRows(const Strip& s, float value)
+{
+    const uint32_t blocks = PitchBlocks(s);
+    for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
+        AscendC::Adds(s.data[col], s.data[col], value, GroupLanes(s, col), s.rows,
+                      AscendC::UnaryRepeatParams(1, 1, blocks, blocks));
+    }
+    Ordered();
+}
+
+// data = numerator / data; numerator is one 32 B block.
+__aicore__ inline void DivideIntoRows(const Strip& s, const UbFloat& numerator)
+{
+    const uint32_t blocks = PitchBlocks(s);
+    for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
+        AscendC::Div(s.data[col], numerator, s.data[col], static_cast<uint64_t>(GroupLanes(s, col)), s.rows,
+                     AscendC::BinaryRepeatParams(1, 0, 1, blocks, 0, blocks));
+    }
+    Ordered();
+}
+
+__aicore__ inline void CopyRows(const Strip& dst, const Strip& src)
+{
+    for (uint32_t col = 0; col < src.cols; col += REPEAT_FP32_ELEMS) {
+        AscendC::Adds(dst.data[col], src.data[col], 0.0F, GroupLanes(src, col), src.rows,
+                      AscendC::UnaryRepeatParams(1, 1, PitchBlocks(dst), PitchBlocks(src)));
+    }
+    Ordered();
+}
+
+__aicore__ inline void AbsRows(const Strip& s)
+{
+    const uint32_t blocks = PitchBlocks(s);
+    for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
+        AscendC::Abs(s.data[col], s.data[col], GroupLanes(s, col), s.rows,
+                     AscendC::UnaryRepeatParams(1, 1, blocks, blocks));
     }
     Ordered();
 }

@@ -22,14 +22,16 @@ enum CubeEvent : int32_t {
 template <class T>
 class CubeStages {
 public:
-    __aicore__ inline void Init(const FlashAttentionTiling& tiling, GM_ADDR q, GM_ADDR k, GM_ADDR v, GM_ADDR workspace)
+    __aicore__ inline void Init(const FlashAttentionTiling& tiling, const Operands& operands, GM_ADDR workspace)
     {
         tiling_ = &tiling;
         l1_ = MakeL1Map(tiling);
         l0_ = MakeL0Map(tiling);
-        gmQ_.SetGlobalBuffer((__gm__ T*)q);
-        gmK_.SetGlobalBuffer((__gm__ T*)k);
-        gmV_.SetGlobalBuffer((__gm__ T*)v);
+        pitchQk_ = PaddedDim(tiling.headDimQk);
+        pitchV_ = PaddedDim(tiling.headDimV);
+        gmQ_.SetGlobalBuffer((__gm__ T*)operands.q);
+        gmK_.SetGlobalBuffer((__gm__ T*)operands.k);
+        gmV_.SetGlobalBuffer((__gm__ T*)operands.v);
         gmS_.SetGlobalBuffer((__gm__ float*)(workspace + tiling.workspaceSOffsetBytes));
         gmP_.SetGlobalBuffer((__gm__ T*)(workspace + tiling.workspacePOffsetBytes));
         gmO_.SetGlobalBuffer((__gm__ float*)(workspace + tiling.workspaceOOffsetBytes));
@@ -60,7 +62,7 @@ public:
             LoadQuery(block);
         }
         const uint32_t slotA = ringL0a_.Acquire();
-        LoadLeft(L0a(slotA), L1Slot(AscendC::TPosition::A1, l1_.q, slotQ_), block.rows, tiling_->headDim);
+        LoadLeft(L0a(slotA), L1Slot(AscendC::TPosition::A1, l1_.q, slotQ_), block.rows, tiling_->headDimQk);
         ringL0a_.Publish(slotA);
         if (block.last) {
             ringQ_.Release(slotQ_);
@@ -69,11 +71,12 @@ public:
         const uint64_t slotS = static_cast<uint64_t>(block.index % tiling_->ring) * tiling_->blockQ * tiling_->blockKv;
         for (uint32_t l1Col = 0; l1Col < block.cols; l1Col += tiling_->l1TileKv) {
             const uint32_t l1Cols = Least(block.cols - l1Col, tiling_->l1TileKv);
-            const uint32_t slotK = LoadKeys(ringK_, gmK_, tiling_->k, l1_.k, block, l1Col, l1Cols);
+            const uint32_t slotK =
+                LoadKeys({&ringK_, &gmK_, &tiling_->k, &l1_.k, tiling_->headDimQk}, block, l1Col, l1Cols);
             ringK_.Await(slotK);
             for (uint32_t l0Col = 0; l0Col < l1Cols; l0Col += tiling_->l0TileKv) {
                 const uint32_t cols = Least(l1Cols - l0Col, tiling_->l0TileKv);
-                const auto l1K = L1Slot(AscendC::TPosition::B1, l1_.k, slotK)[l0Col * tiling_->headDim];
+                const auto l1K = L1Slot(AscendC::TPosition::B1, l1_.k, slotK)[l0Col * pitchQk_];
                 ScoresTile(slotA, l1K, block.rows, cols, gmS_[slotS + l1Col + l0Col]);
             }
             ringK_.Release(slotK);
@@ -82,7 +85,7 @@ public:
         AscendC::CrossCoreSetFlag<2, PIPE_FIX>(S_READY);
     }
 
-    // P·V (rows x headDim, fp32) of the block, summed in L0C over all of its keys -> its workspace slot.
+    // P·V (rows x headDimV, fp32) of the block, summed in L0C over all of its keys -> its workspace slot.
     __aicore__ inline void ComputeOutput(const Block& block)
     {
         AscendC::CrossCoreWaitFlag(P_READY);
@@ -91,7 +94,8 @@ public:
         const uint32_t slotC = ringL0c_.Acquire();
         for (uint32_t l1Col = 0; l1Col < block.cols; l1Col += tiling_->l1TileKv) {
             const uint32_t l1Cols = Least(block.cols - l1Col, tiling_->l1TileKv);
-            const uint32_t slotV = LoadKeys(ringV_, gmV_, tiling_->v, l1_.v, block, l1Col, l1Cols);
+            const uint32_t slotV =
+                LoadKeys({&ringV_, &gmV_, &tiling_->v, &l1_.v, tiling_->headDimV}, block, l1Col, l1Cols);
             const uint32_t slotP = ringP_.Acquire();
             LoadRowsToL1(L1Slot(AscendC::TPosition::A1, l1_.p, slotP), gmP[l1Col], block.rows, l1Cols, tiling_->blockKv,
                          Fractals(block.rows) * FRACTAL_ROWS);
@@ -102,7 +106,7 @@ public:
                 const uint32_t depth = Least(l1Cols - l0Col, tiling_->l0TileKv);
                 const uint32_t stripElems = Fractals(block.rows) * FRACTAL_ROWS;
                 const auto l1P = L1Slot(AscendC::TPosition::A1, l1_.p, slotP)[l0Col * stripElems];
-                const auto l1V = L1Slot(AscendC::TPosition::B1, l1_.v, slotV)[l0Col * tiling_->headDim];
+                const auto l1V = L1Slot(AscendC::TPosition::B1, l1_.v, slotV)[l0Col * pitchV_];
                 OutputTile(slotC, l1P, l1V, block.rows, depth, l1Col + l0Col == 0);
             }
             ringP_.Release(slotP);
@@ -110,8 +114,8 @@ public:
         }
         ringL0c_.Publish(slotC);
         ringL0c_.Await(slotC);
-        StoreAccumulator(gmO_[static_cast<uint64_t>(ringSlot) * tiling_->blockQ * tiling_->headDim], L0c(slotC),
-                         block.rows, tiling_->headDim, tiling_->headDim);
+        StoreAccumulator(gmO_[static_cast<uint64_t>(ringSlot) * tiling_->blockQ * pitchV_], L0c(slotC), block.rows,
+                         tiling_->headDimV, pitchV_);
         ringL0c_.Release(slotC);
         AscendC::CrossCoreSetFlag<2, PIPE_FIX>(O_READY);
     }
@@ -140,29 +144,38 @@ private:
     __aicore__ inline void LoadQuery(const Block& block)
     {
         slotQ_ = ringQ_.Acquire();
-        const uint64_t offset =
-            block.batch * tiling_->q.batch + block.row0 * tiling_->q.seq + block.headQ * tiling_->q.head;
-        LoadRowsToL1(L1Slot(AscendC::TPosition::A1, l1_.q, slotQ_), gmQ_[offset], block.rows, tiling_->headDim,
-                     tiling_->q.seq, Fractals(block.rows) * FRACTAL_ROWS);  // [rows, headDim]
+        const uint64_t offset = TokenOffset(tiling_->q, block.piece, block.piece.sequence.startQ,
+                                            block.piece.queries.row0, block.piece.head);
+        LoadRowsToL1(L1Slot(AscendC::TPosition::A1, l1_.q, slotQ_), gmQ_[offset], block.rows, tiling_->headDimQk,
+                     tiling_->q.seq, Fractals(block.rows) * FRACTAL_ROWS);  // [rows, headDimQk]
         ringQ_.Publish(slotQ_);
         ringQ_.Await(slotQ_);
     }
 
+    // K or V: where it lies in GM and where it goes in L1.
+    struct KeySource {
+        L1Ring* ring;
+        const AscendC::GlobalTensor<T>* gm;
+        const TensorStrides* strides;
+        const Buffer* buffer;
+        uint32_t dim;
+    };
+
     // Keys (or values) col0 + l1Col ... of the block -> an L1 slot, as consecutive tiles of l0TileKv keys, each of
     // which is one LoadData.
-    __aicore__ inline uint32_t LoadKeys(L1Ring& ring, const AscendC::GlobalTensor<T>& gm, const TensorStrides& strides,
-                                        const Buffer& buffer, const Block& block, uint32_t l1Col, uint32_t l1Cols)
+    __aicore__ inline uint32_t LoadKeys(const KeySource& source, const Block& block, uint32_t l1Col, uint32_t l1Cols)
     {
-        const uint32_t slot = ring.Acquire();
-        const uint64_t offset = block.batch * strides.batch + static_cast<uint64_t>(block.col0 + l1Col) * strides.seq +
-                                block.headKv * strides.head;
+        const uint32_t slot = source.ring->Acquire();
+        const uint64_t offset =
+            TokenOffset(*source.strides, block.piece, block.piece.sequence.startKv, block.col0 + l1Col,
+                        block.piece.head / (tiling_->headsQ / tiling_->headsKv));
         for (uint32_t l0Col = 0; l0Col < l1Cols; l0Col += tiling_->l0TileKv) {
             const uint32_t cols = Least(l1Cols - l0Col, tiling_->l0TileKv);
-            LoadRowsToL1(L1Slot(AscendC::TPosition::B1, buffer, slot)[l0Col * tiling_->headDim],
-                         gm[offset + l0Col * strides.seq], cols, tiling_->headDim, strides.seq,
-                         Fractals(cols) * FRACTAL_ROWS);  // [cols, headDim]
+            LoadRowsToL1(L1Slot(AscendC::TPosition::B1, *source.buffer, slot)[l0Col * PaddedDim(source.dim)],
+                         (*source.gm)[offset + l0Col * source.strides->seq], cols, source.dim, source.strides->seq,
+                         Fractals(cols) * FRACTAL_ROWS);  // [cols, dim]
         }
-        ring.Publish(slot);
+        source.ring->Publish(slot);
         return slot;
     }
 
@@ -170,11 +183,11 @@ private:
                                       const AscendC::GlobalTensor<float>& gmS)
     {
         const uint32_t slotB = ringL0b_.Acquire();
-        LoadRightTransposed(L0b(slotB), l1K, cols, tiling_->headDim);  // [cols, headDim]
+        LoadRightTransposed(L0b(slotB), l1K, cols, tiling_->headDimQk);  // [cols, headDimQk]
         ringL0b_.Publish(slotB);
         ringL0b_.Await(slotB);
         const uint32_t slotC = ringL0c_.Acquire();
-        Multiply(L0c(slotC), L0a(slotA), L0b(slotB), rows, cols, tiling_->headDim, true);  // [rows, cols]
+        Multiply(L0c(slotC), L0a(slotA), L0b(slotB), rows, cols, tiling_->headDimQk, true);  // [rows, cols]
         ringL0b_.Release(slotB);
         ringL0c_.Publish(slotC);
         ringL0c_.Await(slotC);
@@ -189,11 +202,11 @@ private:
         LoadLeft(L0a(slotA), l1P, rows, depth);  // [rows, depth]
         ringL0a_.Publish(slotA);
         const uint32_t slotB = ringL0b_.Acquire();
-        LoadRight(L0b(slotB), l1V, depth, tiling_->headDim);  // [depth, headDim]
+        LoadRight(L0b(slotB), l1V, depth, tiling_->headDimV);  // [depth, headDimV]
         ringL0b_.Publish(slotB);
         ringL0a_.Await(slotA);
         ringL0b_.Await(slotB);
-        Multiply(L0c(slotC), L0a(slotA), L0b(slotB), rows, tiling_->headDim, depth, first);  // [rows, headDim]
+        Multiply(L0c(slotC), L0a(slotA), L0b(slotB), rows, tiling_->headDimV, depth, first);  // [rows, headDimV]
         ringL0a_.Release(slotA);
         ringL0b_.Release(slotB);
     }
@@ -215,6 +228,8 @@ private:
     L0Ring ringL0b_;
     L0cRing ringL0c_;
     uint32_t slotQ_ = 0;
+    uint32_t pitchQk_ = 0;
+    uint32_t pitchV_ = 0;
 };
 
 }  // namespace fastattn

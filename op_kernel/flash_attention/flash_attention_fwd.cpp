@@ -41,34 +41,46 @@ __aicore__ inline void RunVector(VectorStages<T>& stages, WorkCursor& lead, Work
     }
 }
 
+// What is left once all blocks are done: parts of split tasks become results, tasks without visible keys get theirs.
 template <class T>
-__aicore__ inline void FlashAttentionForward(GM_ADDR q, GM_ADDR k, GM_ADDR v, GM_ADDR mask, GM_ADDR seqUsedKv,
-                                             GM_ADDR o, GM_ADDR lse, GM_ADDR workspace,
-                                             const FlashAttentionTiling& tiling)
+__aicore__ inline void RunEpilogue(VectorStages<T>& stages, const FlashAttentionTiling& tiling, const Lengths& lengths,
+                                   uint32_t group)
+{
+    if (tiling.splitTasks != 0) {
+        AscendC::SyncAll<true>();
+    }
+    PieceCursor pieces;
+    pieces.Init(tiling, lengths, group);
+    while (pieces.Next(true)) {
+        const Piece& piece = pieces.Current();
+        if (piece.empty) {
+            stages.StoreEmpty(piece);
+        } else if (piece.Split() && piece.begins) {
+            stages.Combine(pieces);
+        }
+    }
+}
+
+template <class T>
+__aicore__ inline void FlashAttentionForward(const Operands& operands, const FlashAttentionTiling& tiling)
 {
     const auto group = static_cast<uint32_t>(AscendC::GetBlockIdx() / AscendC::GetSubBlockNum());
-    GM_ADDR slots = workspace + group * tiling.workspaceBytesPerGroup;
+    Lengths lengths;
+    lengths.Init(tiling, operands.cuSeqlensQ, operands.cuSeqlensKv, operands.seqUsedKv);
     WorkCursor lead;
-    WorkCursor trail;
-    lead.Init(tiling, seqUsedKv, group);
-    trail.Init(tiling, seqUsedKv, group);
+    lead.Init(tiling, lengths, group);
+    WorkCursor trail = lead;
     if ASCEND_IS_AIC {
         CubeStages<T> stages;
-        stages.Init(tiling, q, k, v, slots);
+        stages.Init(tiling, operands, operands.GroupWorkspace(tiling, group));
         RunCube(stages, lead, trail, tiling.preload);
         stages.Drain();
     }
     if ASCEND_IS_AIV {
         VectorStages<T> stages;
-        stages.Init(tiling, mask, o, lse, slots, static_cast<uint32_t>(AscendC::GetSubBlockIdx()));
+        stages.Init(tiling, operands, group, static_cast<uint32_t>(AscendC::GetSubBlockIdx()));
         RunVector(stages, lead, trail, tiling.preload);
-        WorkCursor empty;
-        empty.Init(tiling, seqUsedKv, group);
-        while (empty.Next(true)) {
-            if (empty.Current().cols == 0) {
-                stages.StoreEmpty(empty.Current());
-            }
-        }
+        RunEpilogue(stages, tiling, lengths, group);
         stages.Drain();
     }
     AscendC::PipeBarrier<PIPE_ALL>();
@@ -76,12 +88,19 @@ __aicore__ inline void FlashAttentionForward(GM_ADDR q, GM_ADDR k, GM_ADDR v, GM
 
 }  // namespace fastattn
 
-// Operands in GM: q, k, v, o with the tiling's strides; mask the M-mask as packed bits; seqUsedKv int32 [batch] or
-// null; lse fp32 [batch, headsQ, seqQ]; workspace of blockDim * workspaceBytesPerGroup bytes, 512 B aligned.
+// Operands in GM as struct Operands has them; absent ones may be null. workspace: blockDim * workspaceBytesPerGroup
+// bytes, 512 B aligned.
 extern "C" __global__ __mix__(1, 2) void flash_attention_fwd(GM_ADDR q, GM_ADDR k, GM_ADDR v, GM_ADDR mask,
-                                                             GM_ADDR seqUsedKv, GM_ADDR o, GM_ADDR lse,
+                                                             GM_ADDR cuSeqlensQ, GM_ADDR cuSeqlensKv, GM_ADDR seqUsedKv,
+                                                             GM_ADDR sinks, GM_ADDR alibiSlopes, GM_ADDR o, GM_ADDR lse,
                                                              GM_ADDR workspace, fastattn::FlashAttentionTiling tiling)
 {
     AscendC::InitSocState();
-    fastattn::FlashAttentionForward<half>(q, k, v, mask, seqUsedKv, o, lse, workspace, tiling);
+    const fastattn::Operands operands{q,         k,     v,           mask, cuSeqlensQ, cuSeqlensKv,
+                                      seqUsedKv, sinks, alibiSlopes, o,    lse,        workspace};
+    if (tiling.elementType == fastattn::BF16) {
+        fastattn::FlashAttentionForward<bfloat16_t>(operands, tiling);
+    } else {
+        fastattn::FlashAttentionForward<half>(operands, tiling);
+    }
 }

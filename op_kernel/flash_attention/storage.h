@@ -8,7 +8,8 @@
 
 namespace fastattn {
 
-constexpr uint32_t STAGES = 2;  // double buffering at level 2
+constexpr uint32_t PART_SLOTS = 2;  // a group may begin and end inside a split task
+constexpr uint32_t STAGES = 2;      // double buffering at level 2
 constexpr uint32_t HALF_BYTES = 2;
 constexpr uint32_t FLOAT_BYTES = 4;
 
@@ -29,31 +30,32 @@ FASTATTN_HOST_DEVICE constexpr Buffer PlaceAfter(uint32_t startBytes, uint32_t s
 }
 
 struct L1Map {
-    Buffer q;  // blockQ x headDim, one slot for each of two consecutive query blocks
-    Buffer k;  // l1TileKv x headDim
-    Buffer v;  // l1TileKv x headDim
+    Buffer q;  // blockQ x headDimQk, one slot for each of two consecutive query blocks
+    Buffer k;  // l1TileKv x headDimQk
+    Buffer v;  // l1TileKv x headDimV
     Buffer p;  // blockQ x l1TileKv
 };
 
 struct L0Map {
-    Buffer l0a;  // blockQ x max(headDim, l0TileKv)
-    Buffer l0b;  // l0TileKv x headDim
-    Buffer l0c;  // blockQ x max(headDim, l0TileKv) fp32
+    Buffer l0a;  // blockQ x max(headDimQk, l0TileKv)
+    Buffer l0b;  // l0TileKv x max(headDimQk, headDimV)
+    Buffer l0c;  // blockQ x max(headDimV, l0TileKv) fp32
 };
 
 // UB of one vector core, which owns half of a block's rows.
 struct UbMap {
     Buffer s;          // stripRows x blockKv fp32 scores
     Buffer p;          // stripRows x blockKv fp16 probabilities
-    Buffer o;          // rowsPerVectorCore x headDim fp32, the running output
-    Buffer oPartial;   // stripRows x headDim fp32, one block's P·V
+    Buffer o;          // rowsPerVectorCore x headDimV fp32, the running output
+    Buffer oPartial;   // stripRows x headDimV fp32, one block's P·V
     Buffer mask;       // stripRows x blockKv bits, the B-mask of a strip
     Buffer reduce;     // stripRows x 64 fp32, tree maxima and sums
     Buffer broadcast;  // stripRows x 8 fp32, a row statistic spread over one 32 B block a row
     Buffer rowMax;     // ring x rowsPerVectorCore fp32: blocks of several tasks are in flight
     Buffer rowSum;     // ring x rowsPerVectorCore fp32
     Buffer rowTmp;     // rowsPerVectorCore fp32
-    Buffer lse;        // rowsPerVectorCore fp32 on their way to GM
+    Buffer lse;        // 2 x rowsPerVectorCore fp32: row statistics on their way to GM
+    Buffer ramp;       // blockKv fp32: 0, 1, 2 ..., for ALiBi only
     Buffer rescale;    // ring x rowsPerVectorCore fp32: exp(old max - new max) of each block in flight
 };
 
@@ -61,8 +63,16 @@ struct WorkspaceMap {
     uint64_t sOffsetBytes;
     uint64_t pOffsetBytes;
     uint64_t oOffsetBytes;
+    uint64_t partOffsetBytes;
+    uint64_t partSlotBytes;
     uint64_t bytesPerGroup;
 };
+
+// Head dims are padded to whole fractals in every local memory and in the workspace, never in the operands.
+FASTATTN_HOST_DEVICE constexpr uint32_t PaddedDim(uint32_t dim)
+{
+    return static_cast<uint32_t>(RoundUp(dim, C0_B16_ELEMS));
+}
 
 FASTATTN_HOST_DEVICE constexpr uint32_t MaxOf(uint32_t x, uint32_t y) { return x > y ? x : y; }
 
@@ -74,41 +84,44 @@ FASTATTN_HOST_DEVICE constexpr uint32_t RowsPerVectorCore(uint32_t blockRows)
 
 FASTATTN_HOST_DEVICE constexpr L1Map MakeL1Map(const FlashAttentionTiling& t)
 {
-    const uint32_t kvTileBytes = t.l1TileKv * t.headDim * HALF_BYTES;
+    const uint32_t dimQk = PaddedDim(t.headDimQk);
     L1Map map{};
-    map.q = PlaceAfter(0, t.blockQ * t.headDim * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.k = PlaceAfter(map.q.EndBytes(), kvTileBytes, STAGES, FRACTAL_BYTES);
-    map.v = PlaceAfter(map.k.EndBytes(), kvTileBytes, STAGES, FRACTAL_BYTES);
+    map.q = PlaceAfter(0, t.blockQ * dimQk * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.k = PlaceAfter(map.q.EndBytes(), t.l1TileKv * dimQk * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.v = PlaceAfter(map.k.EndBytes(), t.l1TileKv * PaddedDim(t.headDimV) * HALF_BYTES, STAGES, FRACTAL_BYTES);
     map.p = PlaceAfter(map.v.EndBytes(), t.blockQ * t.l1TileKv * HALF_BYTES, STAGES, FRACTAL_BYTES);
     return map;
 }
 
 FASTATTN_HOST_DEVICE constexpr L0Map MakeL0Map(const FlashAttentionTiling& t)
 {
-    const uint32_t wide = MaxOf(t.headDim, t.l0TileKv);
+    const uint32_t dimQk = PaddedDim(t.headDimQk);
+    const uint32_t dimV = PaddedDim(t.headDimV);
     L0Map map{};
-    map.l0a = PlaceAfter(0, t.blockQ * wide * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.l0b = PlaceAfter(0, t.l0TileKv * t.headDim * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.l0c = PlaceAfter(0, t.blockQ * wide * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES);
+    map.l0a = PlaceAfter(0, t.blockQ * MaxOf(dimQk, t.l0TileKv) * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.l0b = PlaceAfter(0, t.l0TileKv * MaxOf(dimQk, dimV) * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.l0c = PlaceAfter(0, t.blockQ * MaxOf(dimV, t.l0TileKv) * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES);
     return map;
 }
 
 FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
 {
+    const uint32_t dimV = PaddedDim(t.headDimV);
     const uint32_t rowStatBytes = RowsPerVectorCore(t.blockQ) * FLOAT_BYTES;
     UbMap map{};
     map.s = PlaceAfter(0, t.stripRows * t.blockKv * FLOAT_BYTES, STAGES);
     map.p = PlaceAfter(map.s.EndBytes(), t.stripRows * t.blockKv * HALF_BYTES, STAGES);
-    map.o = PlaceAfter(map.p.EndBytes(), RowsPerVectorCore(t.blockQ) * t.headDim * FLOAT_BYTES, 1);
-    map.oPartial = PlaceAfter(map.o.EndBytes(), t.stripRows * t.headDim * FLOAT_BYTES, STAGES);
+    map.o = PlaceAfter(map.p.EndBytes(), RowsPerVectorCore(t.blockQ) * dimV * FLOAT_BYTES, 1);
+    map.oPartial = PlaceAfter(map.o.EndBytes(), t.stripRows * dimV * FLOAT_BYTES, STAGES);
     map.mask = PlaceAfter(map.oPartial.EndBytes(), t.stripRows * t.blockKv / 8, STAGES);
     map.reduce = PlaceAfter(map.mask.EndBytes(), t.stripRows * REPEAT_BYTES, 1);
     map.broadcast = PlaceAfter(map.reduce.EndBytes(), t.stripRows * BLOCK_BYTES, 1);
     map.rowMax = PlaceAfter(map.broadcast.EndBytes(), rowStatBytes, t.ring);
     map.rowSum = PlaceAfter(map.rowMax.EndBytes(), rowStatBytes, t.ring);
     map.rowTmp = PlaceAfter(map.rowSum.EndBytes(), rowStatBytes, 1);
-    map.lse = PlaceAfter(map.rowTmp.EndBytes(), rowStatBytes, 1);
+    map.lse = PlaceAfter(map.rowTmp.EndBytes(), rowStatBytes, 2);
     map.rescale = PlaceAfter(map.lse.EndBytes(), rowStatBytes, t.ring);
+    map.ramp = PlaceAfter(map.rescale.EndBytes(), t.hasAlibi != 0 ? t.blockKv * FLOAT_BYTES : 0, 1);
     return map;
 }
 
@@ -119,8 +132,10 @@ FASTATTN_HOST_DEVICE constexpr WorkspaceMap MakeWorkspaceMap(const FlashAttentio
     map.sOffsetBytes = 0;
     map.pOffsetBytes = RoundUp(scores * FLOAT_BYTES, GM_ALIGN_BYTES);
     map.oOffsetBytes = map.pOffsetBytes + RoundUp(scores * HALF_BYTES, GM_ALIGN_BYTES);
-    map.bytesPerGroup =
-        map.oOffsetBytes + RoundUp(static_cast<uint64_t>(t.ring) * t.blockQ * t.headDim * FLOAT_BYTES, GM_ALIGN_BYTES);
+    const uint64_t output = static_cast<uint64_t>(t.blockQ) * PaddedDim(t.headDimV) * FLOAT_BYTES;
+    map.partOffsetBytes = map.oOffsetBytes + RoundUp(t.ring * output, GM_ALIGN_BYTES);
+    map.partSlotBytes = RoundUp(output + 2 * static_cast<uint64_t>(t.blockQ) * FLOAT_BYTES, GM_ALIGN_BYTES);
+    map.bytesPerGroup = map.partOffsetBytes + (t.splitTasks != 0 ? PART_SLOTS * map.partSlotBytes : 0);
     return map;
 }
 

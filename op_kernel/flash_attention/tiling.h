@@ -13,6 +13,8 @@ struct TensorStrides {
     uint64_t head;
 };
 
+enum ElementType : uint32_t { FP16 = 0, BF16 = 1 };
+
 struct FlashAttentionTiling {
     // Memory layout of the operands.
     TensorStrides q;
@@ -22,20 +24,33 @@ struct FlashAttentionTiling {
 
     // Workspace of one core group (cube + two vector cores), offsets in bytes from the group's base.
     uint64_t workspaceBytesPerGroup;
-    uint64_t workspaceSOffsetBytes;  // ring x (blockQ x blockKv) fp32
-    uint64_t workspacePOffsetBytes;  // ring x (blockQ x blockKv) fp16
-    uint64_t workspaceOOffsetBytes;  // ring x (blockQ x headDim) fp32
+    uint64_t workspaceSOffsetBytes;     // ring x (blockQ x blockKv) fp32
+    uint64_t workspacePOffsetBytes;     // ring x (blockQ x blockKv) fp16
+    uint64_t workspaceOOffsetBytes;     // ring x (blockQ x padded headDimV) fp32
+    uint64_t workspacePartOffsetBytes;  // 2 x (blockQ x (padded headDimV + 2)) fp32: partial results of split tasks
+
+    // lse is fp32; element strides of its batch and head, rows are contiguous.
+    uint64_t lseBatchStride;
+    uint64_t lseHeadStride;
 
     // Problem.
+    uint32_t elementType;  // ElementType
     uint32_t batch;
     uint32_t headsQ;
     uint32_t headsKv;
-    uint32_t seqQ;
-    uint32_t seqKv;         // key capacity; a batch entry may use fewer, see hasSeqUsedKv
-    uint32_t headDim;       // 16 ... 128, multiple of 16
-    uint32_t causal;        // 1: query row r sees key c iff c <= r + seqKvUsed - seqQ
+    uint32_t seqQ;          // longest query sequence
+    uint32_t seqKv;         // longest key sequence, or the key capacity; see hasSeqUsedKv
+    uint32_t headDimQk;     // 1 ... 256
+    uint32_t headDimV;      // 1 ... 256
+    int32_t windowLeft;     // row r sees key c only if c >= r + d - windowLeft, d = keys - queries; negative: no limit
+    int32_t windowRight;    // ... and only if c <= r + d + windowRight; 0 is causal; negative: no limit
+    uint32_t hasCuSeqlens;  // 1: sequences lie back to back, their starts are the cuSeqlensQ and cuSeqlensKv operands
     uint32_t hasSeqUsedKv;  // 1: the seqUsedKv operand holds the number of valid keys of each batch entry
+    uint32_t hasSinks;      // 1: the sinks operand holds one extra logit a query head
+    uint32_t hasAlibi;      // 1: the alibiSlopes operand holds a slope for each batch entry (or for all) and query head
+    uint32_t alibiBatchStride;
     float softmaxScale;
+    float softcap;  // scores become softcap * tanh(score / softcap); 0: off
 
     // Level 1: the unit of exchange between the cube core and the vector cores.
     uint32_t blockQ;   // query rows of a block, multiple of 16
@@ -54,6 +69,7 @@ struct FlashAttentionTiling {
     // Schedule.
     uint32_t blockDim;    // core groups launched
     uint32_t numBlocksQ;  // query blocks of one (batch, head)
+    uint32_t splitTasks;  // 1: keys of a query block may be split between groups, see schedule.h
 };
 
 }  // namespace fastattn

@@ -1,48 +1,34 @@
 // Vector cores of the FlashAttention forward kernel: the online softmax of FlashAttention-2 over strips of whole rows.
 // Each of the two vector cores owns half of a block's rows; scores come from and probabilities go to the workspace, the
-// running output stays in UB until its task ends. Source: FlashAttention-2 (arXiv 2307.08691), algorithm 1.
+// running output is output.h's. Source: FlashAttention-2 (arXiv 2307.08691), algorithm 1.
 #pragma once
-#include "../common/pipeline.h"
-#include "../common/row_ops.h"
-#include "mask_window.h"
-#include "work.h"
+#include "output.h"
+#include "score_modifiers.h"
 
 namespace fastattn {
 
+// GM -> UB events of this stage; output.h has the others.
 enum VectorEvent : int32_t {
     UB_S_EVENT = 0,
-    UB_O_PARTIAL_EVENT = 2,
     UB_MASK_EVENT = 4,
-    UB_P_EVENT = 0,
-    UB_LSE_EVENT = 2,
 };
-
-// Row maxima start here: finite, so that a row without any visible key gives exp(-inf - START) = 0 and not NaN.
-constexpr float ROW_MAX_START = -3.0e38F;
-// Added to a row sum before dividing: turns 0 / 0 of a fully masked row into 0 and changes no sum of at least one.
-constexpr float ROW_SUM_GUARD = 1.0e-37F;
-constexpr float MASKED_SCORE = -__builtin_inff();
 
 template <class T>
 class VectorStages {
 public:
-    __aicore__ inline void Init(const FlashAttentionTiling& tiling, GM_ADDR mask, GM_ADDR o, GM_ADDR lse,
-                                GM_ADDR workspace, uint32_t subBlock)
+    __aicore__ inline void Init(const FlashAttentionTiling& tiling, const Operands& operands, uint32_t group,
+                                uint32_t subBlock)
     {
         tiling_ = &tiling;
         ub_ = MakeUbMap(tiling);
         subBlock_ = subBlock;
-        gmMask_.SetGlobalBuffer((__gm__ uint8_t*)mask);
-        gmOut_.SetGlobalBuffer((__gm__ T*)o);
-        gmLse_.SetGlobalBuffer((__gm__ float*)lse);
+        GM_ADDR workspace = operands.GroupWorkspace(tiling, group);
+        gmSinks_.SetGlobalBuffer((__gm__ float*)operands.sinks);
         gmS_.SetGlobalBuffer((__gm__ float*)(workspace + tiling.workspaceSOffsetBytes));
         gmP_.SetGlobalBuffer((__gm__ T*)(workspace + tiling.workspacePOffsetBytes));
-        gmO_.SetGlobalBuffer((__gm__ float*)(workspace + tiling.workspaceOOffsetBytes));
         ringS_.Init(UB_S_EVENT, STAGES);
-        ringOPartial_.Init(UB_O_PARTIAL_EVENT, STAGES);
-        ringMask_.Init(UB_MASK_EVENT, STAGES);
-        ringP_.Init(UB_P_EVENT, STAGES);
-        ringLse_.Init(UB_LSE_EVENT, 1);
+        output_.Init(tiling, ub_, operands, group);
+        modifiers_.Init(tiling, ub_, operands, UB_MASK_EVENT);
         // Statistics are handled in groups of 8 rows; rows past the end must hold something.
         const uint32_t statistics = (ub_.rescale.EndBytes() - ub_.rowMax.offsetBytes) / FLOAT_BYTES;
         AscendC::Duplicate(Ub<float>(ub_.rowMax, 0), 0.0F, static_cast<int32_t>(statistics));
@@ -52,10 +38,8 @@ public:
     __aicore__ inline void Drain()
     {
         ringS_.Drain();
-        ringOPartial_.Drain();
-        ringMask_.Drain();
-        ringP_.Drain();
-        ringLse_.Drain();
+        output_.Drain();
+        modifiers_.Drain();
         AscendC::ResetMask();
     }
 
@@ -63,68 +47,47 @@ public:
     __aicore__ inline void Softmax(const Block& block)
     {
         AscendC::CrossCoreWaitFlag(S_READY);
-        const Share share = ShareOf(block);
+        const RowShare share = ShareOf(block.rows);
+        modifiers_.Begin(block);
         if (block.first) {
             StartRowStatistics(block);
         }
         for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
-            const uint32_t rows = Least(share.rows - row, tiling_->stripRows);
-            SoftmaxStrip(block, share.row0 + row, row, rows);
+            const uint32_t left = share.rows - row;
+            SoftmaxStrip(block, share.row0 + row, row, left < tiling_->stripRows ? left : tiling_->stripRows);
         }
         AscendC::CrossCoreSetFlag<2, PIPE_MTE3>(P_READY);
     }
 
-    // O = O * exp(old max - new max) + P·V of the block; at the end of a task O / row_sum and lse leave for GM.
+    // O = O * exp(old max - new max) + P·V of the block; at the end of a piece O and the statistics leave for GM.
     __aicore__ inline void Accumulate(const Block& block)
     {
         AscendC::CrossCoreWaitFlag(O_READY);
-        const Share share = ShareOf(block);
-        for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
-            const uint32_t rows = Least(share.rows - row, tiling_->stripRows);
-            AccumulateStrip(block, share.row0 + row, row, rows);
-            if (block.last) {
-                StoreOutput(block, share.row0 + row, row, rows);
-            }
-        }
-        if (block.last && share.rows != 0) {
-            StoreLse(block, share);
+        const RowShare share = ShareOf(block.rows);
+        output_.Accumulate(block, share, Rescale(block));
+        if (block.last) {
+            output_.Finish(block.piece, share, RowMax(block), RowSum(block));
         }
     }
 
-    // A task without any visible key: O = 0, lse = -inf.
-    __aicore__ inline void StoreEmpty(const Block& block)
+    __aicore__ inline void StoreEmpty(const Piece& piece)
     {
-        const Share share = ShareOf(block);
-        if (share.rows == 0) {
-            return;
-        }
-        for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
-            const uint32_t rows = Least(share.rows - row, tiling_->stripRows);
-            AscendC::Duplicate(OutputStrip(row, rows).data, 0.0F, static_cast<int32_t>(rows * tiling_->headDim));
-            Ordered();
-            StoreRows(block, share.row0 + row, OutputStrip(row, rows));
-        }
-        const uint32_t slot = ringLse_.Acquire();
-        AscendC::Duplicate(Ub<float>(ub_.lse, 0), MASKED_SCORE, static_cast<int32_t>(share.rows));
-        SendLse(block, share, slot);
+        output_.StoreEmpty(piece, ShareOf(piece.queries.rows), SinkOf(piece));
+    }
+
+    __aicore__ inline void Combine(const PieceCursor& cursor)
+    {
+        output_.Combine(cursor, ShareOf(cursor.Current().queries.rows));
     }
 
 private:
-    // Rows of a block that belong to this vector core.
-    struct Share {
-        uint32_t row0;
-        uint32_t rows;
-    };
-
-    __aicore__ inline uint32_t Least(uint32_t x, uint32_t y) const { return x < y ? x : y; }
-
-    __aicore__ inline Share ShareOf(const Block& block) const
+    __aicore__ inline RowShare ShareOf(uint32_t rows) const
     {
-        const uint32_t half = RowsPerVectorCore(block.rows);
+        const uint32_t half = RowsPerVectorCore(rows);
         if (subBlock_ == 0) {
-            return {0, Least(block.rows, half)};
+            return {0, rows < half ? rows : half};
         }
-        return {half, block.rows > half ? block.rows - half : 0};
+        return {half, rows > half ? rows - half : 0};
     }
 
     template <class E>
@@ -144,17 +107,19 @@ private:
     {
         return Ub<float>(ub_.rescale, block.index % tiling_->ring);
     }
-    // Rows row ... of the running output.
-    __aicore__ inline Strip OutputStrip(uint32_t row, uint32_t rows) const
+
+    __aicore__ inline float SinkOf(const Piece& piece) const
     {
-        return {Ub<float>(ub_.o, 0)[row * tiling_->headDim], rows, tiling_->headDim, tiling_->headDim};
+        return tiling_->hasSinks != 0 ? gmSinks_.GetValue(piece.head) : MASKED_SCORE;
     }
 
+    // A sink is one more key, of the task's first part: its logit starts the maximum, its weight exp(0) the sum.
     __aicore__ inline void StartRowStatistics(const Block& block)
     {
         const auto rows = static_cast<int32_t>(RowsPerVectorCore(tiling_->blockQ));
-        AscendC::Duplicate(RowMax(block), ROW_MAX_START, rows);
-        AscendC::Duplicate(RowSum(block), 0.0F, rows);
+        const float sink = block.piece.begins ? SinkOf(block.piece) : MASKED_SCORE;
+        AscendC::Duplicate(RowMax(block), sink > ROW_MAX_START ? sink : ROW_MAX_START, rows);
+        AscendC::Duplicate(RowSum(block), sink > ROW_MAX_START ? 1.0F : 0.0F, rows);
         Ordered();
     }
 
@@ -167,8 +132,7 @@ private:
         LoadScores(s, block, blockRow);
         ringS_.Publish(slot);
         ringS_.Await(slot);
-        ScaleRows(s, tiling_->softmaxScale);
-        ApplyMask(s, block, blockRow);
+        modifiers_.Apply(s, block, blockRow);
         s.cols = static_cast<uint32_t>(RoundUp(block.cols, REPEAT_FP32_ELEMS));
 
         const UbFloat folded = Ub<float>(ub_.reduce, 0);     // [rows, 64]
@@ -185,50 +149,19 @@ private:
         UpdateRowSum(block, row, rows, statistic);
     }
 
+    __aicore__ inline uint64_t SlotOffset(const Block& block, uint32_t blockRow) const
+    {
+        return (static_cast<uint64_t>(block.index % tiling_->ring) * tiling_->blockQ + blockRow) * tiling_->blockKv;
+    }
+
     __aicore__ inline void LoadScores(const Strip& s, const Block& block, uint32_t blockRow)
     {
-        const uint64_t offset =
-            (static_cast<uint64_t>(block.index % tiling_->ring) * tiling_->blockQ + blockRow) * tiling_->blockKv;
         const uint32_t usedBlocks = (s.cols + BLOCK_FP32_ELEMS - 1) / BLOCK_FP32_ELEMS;
         AscendC::DataCopyPad(
-            s.data, gmS_[offset],
+            s.data, gmS_[SlotOffset(block, blockRow)],
             AscendC::DataCopyExtParams(s.rows, s.cols * FLOAT_BYTES, (tiling_->blockKv - s.cols) * FLOAT_BYTES,
                                        PitchBlocks(s) - usedBlocks, 0),
-            AscendC::DataCopyPadExtParams<float>{false, 0, 0, 0.0F});
-    }
-
-    // Columns that do not exist, and those that the tiling-mask hides from a row, become -inf.
-    __aicore__ inline void ApplyMask(const Strip& s, const Block& block, uint32_t blockRow)
-    {
-        const MaskWindow window = MakeMaskWindow(block.delta + blockRow, s.rows, s.cols);
-        const bool masked = window.kind != MaskKind::VISIBLE;
-        const uint32_t end = masked ? s.pitch : static_cast<uint32_t>(RoundUp(s.cols, REPEAT_FP32_ELEMS));
-        if (end != s.cols) {
-            FillColumns(s, end, MASKED_SCORE);
-        }
-        if (window.kind == MaskKind::SKIPPED) {
-            // The block is visible to other rows, but to none of this strip.
-            AscendC::Duplicate(s.data, MASKED_SCORE, static_cast<int32_t>(s.rows * s.pitch));
-            Ordered();
-        } else if (masked) {
-            SelectVisible(s, window);
-        }
-    }
-
-    __aicore__ inline void SelectVisible(const Strip& s, const MaskWindow& window)
-    {
-        const uint32_t maskRowBytes = 2 * tiling_->maskBlock / 8;
-        const uint32_t slot = ringMask_.Acquire();
-        const auto bits = Ub<uint8_t>(ub_.mask, slot);
-        AscendC::DataCopyPad(bits, gmMask_[static_cast<uint64_t>(window.row) * maskRowBytes + window.col / 8],
-                             AscendC::DataCopyExtParams(s.rows, s.pitch / 8, maskRowBytes - s.pitch / 8, 0, 0),
-                             AscendC::DataCopyPadExtParams<uint8_t>{false, 0, 0, 0});
-        ringMask_.Publish(slot);
-        ringMask_.Await(slot);
-        AscendC::Select(s.data, bits, s.data, MASKED_SCORE, AscendC::SELMODE::VSEL_TENSOR_SCALAR_MODE,
-                        s.rows * s.pitch);
-        Ordered();
-        ringMask_.Release(slot);
+            AscendC::DataCopyPadExtParams<float>(false, 0, 0, 0.0F));
     }
 
     // row_max = max(row_max, strip's maximum); rescale = exp(old row_max - new row_max).
@@ -259,114 +192,29 @@ private:
 
     __aicore__ inline void StoreProbabilities(const Strip& s, const Block& block, uint32_t blockRow)
     {
-        const uint32_t slot = ringP_.Acquire();
+        UbOutRing& ring = output_.RowRing();
+        const uint32_t slot = ring.Acquire();
         const auto p = Ub<T>(ub_.p, slot);
         NarrowRows(p, s.pitch, s);
-        ringP_.Publish(slot);
-        ringP_.Await(slot);
-        const uint64_t offset =
-            (static_cast<uint64_t>(block.index % tiling_->ring) * tiling_->blockQ + blockRow) * tiling_->blockKv;
-        SendRows(gmP_[offset], tiling_->blockKv, p, s.pitch, s.rows, block.cols);
-        ringP_.Release(slot);
-    }
-
-    // rows x cols 16-bit elements from UB (pitch in elements) to GM rows.
-    __aicore__ inline void SendRows(const AscendC::GlobalTensor<T>& gm, uint64_t gmPitch,
-                                    const AscendC::LocalTensor<T>& ub, uint32_t pitch, uint32_t rows, uint32_t cols)
-    {
-        const uint32_t usedBlocks = (cols + C0_B16_ELEMS - 1) / C0_B16_ELEMS;
-        AscendC::DataCopyPad(gm, ub,
-                             AscendC::DataCopyExtParams(rows, cols * HALF_BYTES, pitch / C0_B16_ELEMS - usedBlocks,
-                                                        static_cast<uint32_t>((gmPitch - cols) * HALF_BYTES), 0));
-    }
-
-    __aicore__ inline void AccumulateStrip(const Block& block, uint32_t blockRow, uint32_t row, uint32_t rows)
-    {
-        const uint32_t slot = ringOPartial_.Acquire();
-        const Strip partial{Ub<float>(ub_.oPartial, slot), rows, tiling_->headDim, tiling_->headDim};
-        const uint64_t offset =
-            (static_cast<uint64_t>(block.index % tiling_->ring) * tiling_->blockQ + blockRow) * tiling_->headDim;
-        AscendC::DataCopy(partial.data, gmO_[offset], rows * tiling_->headDim);  // [rows, headDim]
-        ringOPartial_.Publish(slot);
-        ringOPartial_.Await(slot);
-        const Strip output = OutputStrip(row, rows);
-        if (block.first) {
-            AscendC::Adds(output.data, partial.data, 0.0F, static_cast<int32_t>(rows * tiling_->headDim));
-            Ordered();
-        } else {
-            const UbFloat spread = Ub<float>(ub_.broadcast, 0);
-            SpreadRowStatistic(spread, Rescale(block)[row], rows);
-            MultiplyRowStatistic(output, spread);
-            AddRows(output, partial);
-        }
-        ringOPartial_.Release(slot);
-    }
-
-    // O = O / row_sum -> GM in the operand's own layout.
-    __aicore__ inline void StoreOutput(const Block& block, uint32_t blockRow, uint32_t row, uint32_t rows)
-    {
-        const UbFloat spread = Ub<float>(ub_.broadcast, 0);
-        const UbFloat divisor = Ub<float>(ub_.reduce, 0);
-        AscendC::Adds(divisor, RowSum(block)[row], ROW_SUM_GUARD,
-                      static_cast<int32_t>(RoundUp(rows, BLOCK_FP32_ELEMS)));
-        Ordered();
-        SpreadRowStatistic(spread, divisor, rows);
-        DivideRowStatistic(OutputStrip(row, rows), spread);
-        StoreRows(block, blockRow, OutputStrip(row, rows));
-    }
-
-    __aicore__ inline void StoreRows(const Block& block, uint32_t blockRow, const Strip& output)
-    {
-        const uint32_t slot = ringP_.Acquire();
-        const auto narrow = Ub<T>(ub_.p, slot);
-        NarrowRows(narrow, output.pitch, output);
-        ringP_.Publish(slot);
-        ringP_.Await(slot);
-        const uint64_t offset = block.batch * tiling_->o.batch +
-                                static_cast<uint64_t>(block.row0 + blockRow) * tiling_->o.seq +
-                                block.headQ * tiling_->o.head;
-        SendRows(gmOut_[offset], tiling_->o.seq, narrow, output.pitch, output.rows, tiling_->headDim);
-        ringP_.Release(slot);
-    }
-
-    // lse = row_max + ln(row_sum), -inf where nothing is visible.
-    __aicore__ inline void StoreLse(const Block& block, const Share& share)
-    {
-        const auto count = static_cast<int32_t>(share.rows);
-        const UbFloat lse = Ub<float>(ub_.lse, 0);
-        const uint32_t slot = ringLse_.Acquire();
-        AscendC::Ln(lse, RowSum(block), count);
-        Ordered();
-        AscendC::Add(lse, lse, RowMax(block), count);
-        Ordered();  // the next task may restart these statistics at once
-        SendLse(block, share, slot);
-    }
-
-    __aicore__ inline void SendLse(const Block& block, const Share& share, uint32_t slot)
-    {
-        ringLse_.Publish(slot);
-        ringLse_.Await(slot);
-        const uint64_t offset = (static_cast<uint64_t>(block.batch) * tiling_->headsQ + block.headQ) * tiling_->seqQ +
-                                block.row0 + share.row0;
-        AscendC::DataCopyPad(gmLse_[offset], Ub<float>(ub_.lse, 0),
-                             AscendC::DataCopyExtParams(1, share.rows * FLOAT_BYTES, 0, 0, 0));
-        ringLse_.Release(slot);
+        ring.Publish(slot);
+        ring.Await(slot);
+        const uint32_t usedBlocks = (block.cols + C0_B16_ELEMS - 1) / C0_B16_ELEMS;
+        AscendC::DataCopyPad(
+            gmP_[SlotOffset(block, blockRow)], p,
+            AscendC::DataCopyExtParams(s.rows, block.cols * HALF_BYTES, s.pitch / C0_B16_ELEMS - usedBlocks,
+                                       (tiling_->blockKv - block.cols) * HALF_BYTES, 0));
+        ring.Release(slot);
     }
 
     const FlashAttentionTiling* tiling_ = nullptr;
     UbMap ub_{};
     uint32_t subBlock_ = 0;
-    AscendC::GlobalTensor<uint8_t> gmMask_;
-    AscendC::GlobalTensor<T> gmOut_;
-    AscendC::GlobalTensor<float> gmLse_;
+    OutputStage<T> output_;
+    ScoreModifiers modifiers_;
+    AscendC::GlobalTensor<float> gmSinks_;
     AscendC::GlobalTensor<float> gmS_;
     AscendC::GlobalTensor<T> gmP_;
-    AscendC::GlobalTensor<float> gmO_;
     UbInRing ringS_;
-    UbInRing ringOPartial_;
-    UbInRing ringMask_;
-    UbOutRing ringP_;
-    UbOutRing ringLse_;
 };
 
 }  // namespace fastattn

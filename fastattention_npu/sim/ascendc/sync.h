@@ -115,6 +115,18 @@ void CrossCoreWaitFlag(uint16_t flagId, ASCENDC_HERE)
     wait_flag_dev(flagId);
 }
 
+// Meets all cores of the calling kind.
+template <bool isAIVOnly = true>
+void SyncAll(ASCENDC_HERE)
+{
+    static_assert(isAIVOnly, "only SyncAll<true> is simulated");
+    constexpr uint16_t AIV_ONLY_ALL = 14;
+    Here("SyncAll", file, line);
+    pipe_barrier(PIPE_ALL);
+    ffts_cross_core_sync(PIPE_MTE3, 1 | (uint64_t{AIV_ONLY_ALL} << 8));
+    wait_flag_dev(AIV_ONLY_ALL);
+}
+
 inline int64_t GetBlockNum() { return get_block_num(); }
 inline int64_t GetSubBlockNum() { return get_subblockdim(); }
 inline int64_t GetSubBlockIdx() { return get_subblockid(); }

@@ -127,6 +127,7 @@ ASCENDC_UNARY(Ln, vln)
 ASCENDC_UNARY(Abs, vabs)
 ASCENDC_UNARY(Sqrt, vsqrt)
 ASCENDC_UNARY(Relu, vrelu)
+ASCENDC_UNARY(Not, vnot)
 #undef ASCENDC_UNARY
 
 #define ASCENDC_BLOCK_REDUCE(Name, intrinsic)                                                                    \

@@ -62,6 +62,7 @@ void VectorBroadcast(uint32_t elementBytes, const VectorOperand& dst, uint64_t s
 enum class ReduceKind : uint8_t { BLOCK_MAX, BLOCK_MIN, BLOCK_SUM, WHOLE_MAX, WHOLE_MIN, WHOLE_SUM };
 void VectorReduce(const char* name, ReduceKind kind, FloatType type, uint64_t dst, uint64_t src, int64_t repeat,
                   int64_t dstRepeatStride, int64_t srcBlockStride, int64_t srcRepeatStride);
+void VectorNot(const VectorOperand& dst, const VectorOperand& src, int64_t repeat);
 void VectorCopy(uint32_t elementBytes, const VectorOperand& dst, const VectorOperand& src, int64_t repeat);
 void VectorSelectScalar(FloatType type, const VectorOperand& dst, const VectorOperand& src, uint64_t mask,
                         int64_t repeat);
@@ -285,6 +286,7 @@ void vector_dup(T* dst, std::common_type_t<T> value, int64_t repeat, int64_t dst
     __builtin_memcpy(&bits, &value, sizeof(T));
     ascend_sim::VectorDuplicate("vector_dup", sizeof(T), bits, {ascend_sim::AddressOf(dst), dstBlk, dstRep}, repeat);
 }
+void vnot(uint16_t* dst, uint16_t* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep, int64_t srcRep);
 void vbrcb(uint32_t* dst, uint32_t* src, int64_t dstBlk, int64_t dstRep, int64_t repeat);
 void vbrcb(uint16_t* dst, uint16_t* src, int64_t dstBlk, int64_t dstRep, int64_t repeat);
 template <class T>

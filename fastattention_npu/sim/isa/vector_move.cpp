@@ -151,6 +151,26 @@ void VectorReduce(const char* name, ReduceKind kind, FloatType type, uint64_t ds
     });
 }
 
+void VectorNot(const VectorOperand& dst, const VectorOperand& src, int64_t repeat)
+{
+    const LanePlan plan = PlanLanes(2, repeat);
+    LimitOperand("dst", dst, 255, true);
+    LimitOperand("src", src, 255, false);
+    if (plan.repeats == 0) return;
+    if (!plan.contiguous || dst.blockStride != 1 || src.blockStride != 1) Refuse("Not of scattered lanes");
+    Core& core = Self();
+    Instruction instruction = VectorInstruction("vnot", core.Soc().vectorSimpleCycles, plan.repeats);
+    AddOperand(instruction, "src", src, plan, 2, false);
+    AddOperand(instruction, "dst", dst, plan, 2, true);
+    core.Issue(instruction, [=, &core] {
+        for (uint32_t r = 0; r < plan.repeats; ++r) {
+            const auto* from = reinterpret_cast<const uint16_t*>(Ub(core, src, r, 0));
+            auto* to = reinterpret_cast<uint16_t*>(Ub(core, dst, r, 0));
+            for (uint32_t i = 0; i < plan.ActiveIn(r); ++i) to[i] = static_cast<uint16_t>(~from[i]);
+        }
+    });
+}
+
 void VectorCopy(uint32_t elementBytes, const VectorOperand& dst, const VectorOperand& src, int64_t repeat)
 {
     const LanePlan plan = PlanLanes(elementBytes, repeat);
@@ -233,6 +253,11 @@ void vbrcb(uint32_t* dst, uint32_t* src, int64_t dstBlk, int64_t dstRep, int64_t
 void vbrcb(uint16_t* dst, uint16_t* src, int64_t dstBlk, int64_t dstRep, int64_t repeat)
 {
     VectorBroadcast(2, {AddressOf(dst), dstBlk, dstRep}, AddressOf(src), repeat);
+}
+
+void vnot(uint16_t* dst, uint16_t* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep, int64_t srcRep)
+{
+    VectorNot({AddressOf(dst), dstBlk, dstRep}, {AddressOf(src), srcBlk, srcRep}, repeat);
 }
 
 void set_cmpmask(void* ub)

@@ -1,0 +1,334 @@
+// The running output of a vector core: O stays in UB while a piece of work lasts, then leaves for GM as the normalised
+// result, or, if the task is split between groups, as a partial result that the group with the task's first key
+// combines with the others. Source: FlashAttention-2, algorithm 1, and its combination of split keys.
+#pragma once
+#include "../common/pipeline.h"
+#include "../common/row_ops.h"
+#include "work.h"
+
+namespace fastattn {
+
+// Row maxima start here: finite, so that a row without any visible key gives exp(-inf - START) = 0 and not NaN.
+constexpr float ROW_MAX_START = -3.0e38F;
+// Added to a row sum before dividing: turns 0 / 0 of a fully masked row into 0 and changes no sum of at least one.
+constexpr float ROW_SUM_GUARD = 1.0e-37F;
+
+// Rows of a block that belong to this vector core.
+struct RowShare {
+    uint32_t row0;
+    uint32_t rows;
+};
+
+enum OutputEvent : int32_t {
+    UB_P_EVENT = 0,  // UB -> GM: probabilities and output rows
+    UB_STATISTICS_EVENT = 2,
+    UB_O_EVENT = 3,
+    UB_O_PARTIAL_EVENT = 2,  // GM -> UB
+    UB_PART_EVENT = 6,
+};
+
+template <class T>
+class OutputStage {
+public:
+    __aicore__ inline void Init(const FlashAttentionTiling& tiling, const UbMap& ub, const Operands& operands,
+                                uint32_t group)
+    {
+        tiling_ = &tiling;
+        ub_ = ub;
+        workspace_ = operands.workspace;
+        group_ = group;
+        pitch_ = PaddedDim(tiling.headDimV);
+        gmOut_.SetGlobalBuffer((__gm__ T*)operands.o);
+        gmLse_.SetGlobalBuffer((__gm__ float*)operands.lse);
+        gmO_.SetGlobalBuffer((__gm__ float*)(operands.GroupWorkspace(tiling, group) + tiling.workspaceOOffsetBytes));
+        ringPartial_.Init(UB_O_PARTIAL_EVENT, STAGES);
+        ringPart_.Init(UB_PART_EVENT, 1);
+        ringRows_.Init(UB_P_EVENT, STAGES);
+        ringStatistics_.Init(UB_STATISTICS_EVENT, 1);
+        ringO_.Init(UB_O_EVENT, 1);
+    }
+
+    __aicore__ inline void Drain()
+    {
+        ringPartial_.Drain();
+        ringPart_.Drain();
+        ringRows_.Drain();
+        ringStatistics_.Drain();
+        ringO_.Drain();
+    }
+
+    // 16-bit rows on their way to GM; the softmax sends its probabilities through the same slots.
+    __aicore__ inline UbOutRing& RowRing() { return ringRows_; }
+
+    // O = O * rescale + P·V of the block.
+    __aicore__ inline void Accumulate(const Block& block, const RowShare& share, const UbFloat& rescale)
+    {
+        if (block.first) {
+            slotO_ = ringO_.Acquire();
+        }
+        const uint64_t first = static_cast<uint64_t>(block.index % tiling_->ring) * tiling_->blockQ + share.row0;
+        for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
+            const Strip output = OutputStrip(row, share.rows);
+            const uint32_t slot = ringPartial_.Acquire();
+            const Strip partial = LoadStrip(slot, gmO_[(first + row) * pitch_], output.rows);
+            ringPartial_.Publish(slot);
+            ringPartial_.Await(slot);
+            if (block.first) {
+                CopyRows(output, partial);
+            } else {
+                Rescale(output, rescale[row]);
+                AddRows(output, partial);
+            }
+            ringPartial_.Release(slot);
+        }
+    }
+
+    // The piece is done: its result leaves UB.
+    __aicore__ inline void Finish(const Piece& piece, const RowShare& share, const UbFloat& rowMax,
+                                  const UbFloat& rowSum)
+    {
+        if (share.rows == 0) {
+            ReleaseOutput();
+        } else if (piece.Split()) {
+            StorePart(piece.slot, share, rowMax, rowSum);
+        } else {
+            StoreResult(piece, share, rowMax, rowSum);
+            ReleaseOutput();
+        }
+    }
+
+    // A task without any visible key: O = 0, lse = -inf or the sink's logit.
+    __aicore__ inline void StoreEmpty(const Piece& piece, const RowShare& share, float lse)
+    {
+        if (share.rows == 0) {
+            return;
+        }
+        slotO_ = ringO_.Acquire();
+        AscendC::Duplicate(OutputStrip(0, share.rows).data, 0.0F, static_cast<int32_t>(share.rows * pitch_));
+        Ordered();
+        StoreRows(piece, share);
+        ReleaseOutput();
+        const uint32_t slot = ringStatistics_.Acquire();
+        AscendC::Duplicate(Ub<float>(ub_.lse, 0), lse, static_cast<int32_t>(share.rows));
+        SendLse(piece, share, slot);
+    }
+
+    // Adds up the parts of a split task: this group's and those of the groups that follow.
+    __aicore__ inline void Combine(const PieceCursor& cursor, const RowShare& share)
+    {
+        if (share.rows == 0) {
+            return;
+        }
+        const UbFloat rowMax = Ub<float>(ub_.rowMax, 0);
+        const UbFloat rowSum = Ub<float>(ub_.rowSum, 0);
+        const auto rows = static_cast<int32_t>(RoundUp(share.rows, BLOCK_FP32_ELEMS));
+        slotO_ = ringO_.Acquire();
+        AscendC::Duplicate(rowMax, ROW_MAX_START, rows);
+        AscendC::Duplicate(rowSum, 0.0F, rows);
+        AscendC::Duplicate(OutputStrip(0, share.rows).data, 0.0F, static_cast<int32_t>(share.rows * pitch_));
+        Ordered();
+        const Piece& piece = cursor.Current();
+        for (uint32_t group = group_; group < tiling_->blockDim; ++group) {
+            if (cursor.HasPart(group)) {
+                AddPart(group, group == group_ ? piece.slot : 0, share, rowMax, rowSum);
+            }
+        }
+        StoreResult(piece, share, rowMax, rowSum);
+        ReleaseOutput();
+    }
+
+private:
+    template <class E>
+    __aicore__ inline AscendC::LocalTensor<E> Ub(const Buffer& buffer, uint32_t slot) const
+    {
+        return SlotTensor<E>(AscendC::TPosition::VECCALC, buffer, slot);
+    }
+
+    // Rows row ... of the running output, at most a strip of them.
+    __aicore__ inline Strip OutputStrip(uint32_t row, uint32_t shareRows) const
+    {
+        const uint32_t left = shareRows - row;
+        const uint32_t rows = left < tiling_->stripRows ? left : tiling_->stripRows;
+        return {Ub<float>(ub_.o, 0)[row * pitch_], rows, tiling_->headDimV, pitch_};
+    }
+
+    __aicore__ inline Strip LoadStrip(uint32_t slot, const AscendC::GlobalTensor<float>& gm, uint32_t rows) const
+    {
+        const Strip strip{Ub<float>(ub_.oPartial, slot), rows, tiling_->headDimV, pitch_};
+        const uint32_t usedBlocks = (strip.cols + BLOCK_FP32_ELEMS - 1) / BLOCK_FP32_ELEMS;
+        AscendC::DataCopyPad(
+            strip.data, gm,
+            AscendC::DataCopyExtParams(rows, strip.cols * FLOAT_BYTES, (pitch_ - strip.cols) * FLOAT_BYTES,
+                                       PitchBlocks(strip) - usedBlocks, 0),
+            AscendC::DataCopyPadExtParams<float>(false, 0, 0, 0.0F));  // [rows, headDimV]
+        return strip;
+    }
+
+    __aicore__ inline void Rescale(const Strip& s, const UbFloat& factors)
+    {
+        const UbFloat spread = Ub<float>(ub_.broadcast, 0);
+        SpreadRowStatistic(spread, factors, s.rows);
+        MultiplyRowStatistic(s, spread);
+    }
+
+    // Tells the next piece that O may be overwritten.
+    __aicore__ inline void ReleaseOutput()
+    {
+        ringO_.Publish(slotO_);
+        ringO_.Await(slotO_);
+        ringO_.Release(slotO_);
+    }
+
+    // O / row_sum and lse = row_max + ln(row_sum) -> GM.
+    __aicore__ inline void StoreResult(const Piece& piece, const RowShare& share, const UbFloat& rowMax,
+                                       const UbFloat& rowSum)
+    {
+        const UbFloat spread = Ub<float>(ub_.broadcast, 0);
+        const UbFloat divisor = Ub<float>(ub_.rowTmp, 0);
+        AscendC::Adds(divisor, rowSum, ROW_SUM_GUARD, static_cast<int32_t>(RoundUp(share.rows, BLOCK_FP32_ELEMS)));
+        Ordered();
+        for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
+            const Strip output = OutputStrip(row, share.rows);
+            SpreadRowStatistic(spread, divisor[row], output.rows);
+            DivideRowStatistic(output, spread);
+        }
+        StoreRows(piece, share);
+        const auto count = static_cast<int32_t>(share.rows);
+        const UbFloat lse = Ub<float>(ub_.lse, 0);
+        const uint32_t slot = ringStatistics_.Acquire();
+        AscendC::Ln(lse, rowSum, count);
+        Ordered();
+        AscendC::Add(lse, lse, rowMax, count);
+        Ordered();  // the next task may restart these statistics at once
+        SendLse(piece, share, slot);
+    }
+
+    // O narrowed -> GM in the operand's own layout.
+    __aicore__ inline void StoreRows(const Piece& piece, const RowShare& share)
+    {
+        for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
+            const Strip output = OutputStrip(row, share.rows);
+            const uint32_t slot = ringRows_.Acquire();
+            const auto narrow = Ub<T>(ub_.p, slot);
+            NarrowRows(narrow, output.pitch, output);
+            ringRows_.Publish(slot);
+            ringRows_.Await(slot);
+            const uint64_t offset = TokenOffset(tiling_->o, piece, piece.sequence.startQ,
+                                                piece.queries.row0 + share.row0 + row, piece.head);
+            const uint64_t gap = (tiling_->o.seq - output.cols) * HALF_BYTES;
+            AscendC::DataCopyPad(gmOut_[offset], narrow,
+                                 AscendC::DataCopyExtParams(output.rows, output.cols * HALF_BYTES, 0, gap, 0));
+            ringRows_.Release(slot);
+        }
+    }
+
+    __aicore__ inline void SendLse(const Piece& piece, const RowShare& share, uint32_t slot)
+    {
+        ringStatistics_.Publish(slot);
+        ringStatistics_.Await(slot);
+        const uint64_t offset = piece.batch * tiling_->lseBatchStride + piece.head * tiling_->lseHeadStride +
+                                piece.sequence.startQ + piece.queries.row0 + share.row0;
+        AscendC::DataCopyPad(gmLse_[offset], Ub<float>(ub_.lse, 0),
+                             AscendC::DataCopyExtParams(1, share.rows * FLOAT_BYTES, 0, 0, 0));
+        ringStatistics_.Release(slot);
+    }
+
+    // O [blockQ, padded headDimV], row_max [blockQ], row_sum [blockQ] of a partial result.
+    __aicore__ inline AscendC::GlobalTensor<float> PartSlot(uint32_t group, uint32_t slot) const
+    {
+        const WorkspaceMap map = MakeWorkspaceMap(*tiling_);
+        AscendC::GlobalTensor<float> gm;
+        gm.SetGlobalBuffer((__gm__ float*)(workspace_ + group * tiling_->workspaceBytesPerGroup +
+                                           tiling_->workspacePartOffsetBytes + slot * map.partSlotBytes));
+        return gm;
+    }
+    __aicore__ inline uint64_t PartMaxOffset() const { return static_cast<uint64_t>(tiling_->blockQ) * pitch_; }
+
+    __aicore__ inline void StorePart(uint32_t part, const RowShare& share, const UbFloat& rowMax, const UbFloat& rowSum)
+    {
+        const AscendC::GlobalTensor<float> gm = PartSlot(group_, part);
+        const auto count = static_cast<int32_t>(share.rows);
+        const uint32_t slot = ringStatistics_.Acquire();
+        AscendC::Adds(Ub<float>(ub_.lse, 0), rowMax, 0.0F, count);
+        AscendC::Adds(Ub<float>(ub_.lse, 1), rowSum, 0.0F, count);
+        Ordered();  // the next task may restart these statistics at once
+        ringStatistics_.Publish(slot);
+        ringStatistics_.Await(slot);
+        const AscendC::DataCopyExtParams statistic(1, share.rows * FLOAT_BYTES, 0, 0, 0);
+        AscendC::DataCopyPad(gm[PartMaxOffset() + share.row0], Ub<float>(ub_.lse, 0), statistic);
+        AscendC::DataCopyPad(gm[PartMaxOffset() + tiling_->blockQ + share.row0], Ub<float>(ub_.lse, 1), statistic);
+        ringStatistics_.Release(slot);
+        ringO_.Publish(slotO_);
+        ringO_.Await(slotO_);
+        const Strip output = OutputStrip(0, share.rows);
+        const uint32_t usedBlocks = (output.cols + BLOCK_FP32_ELEMS - 1) / BLOCK_FP32_ELEMS;
+        AscendC::DataCopyPad(
+            gm[static_cast<uint64_t>(share.row0) * pitch_], output.data,
+            AscendC::DataCopyExtParams(share.rows, output.cols * FLOAT_BYTES, PitchBlocks(output) - usedBlocks,
+                                       (pitch_ - output.cols) * FLOAT_BYTES, 0));
+        ringO_.Release(slotO_);
+    }
+
+    // O, row_max and row_sum += a partial result.
+    __aicore__ inline void AddPart(uint32_t group, uint32_t part, const RowShare& share, const UbFloat& rowMax,
+                                   const UbFloat& rowSum)
+    {
+        const AscendC::GlobalTensor<float> gm = PartSlot(group, part);
+        const UbFloat partMax = Ub<float>(ub_.s, 0);
+        const UbFloat partSum = Ub<float>(ub_.s, 1);
+        const UbFloat oldFactor = Ub<float>(ub_.rescale, 0);
+        const UbFloat partFactor = Ub<float>(ub_.rescale, 1);
+        const UbFloat newMax = Ub<float>(ub_.rowTmp, 0);
+        const auto count = static_cast<int32_t>(share.rows);
+        const uint32_t statisticSlot = ringPart_.Acquire();
+        const AscendC::DataCopyExtParams statistic(1, share.rows * FLOAT_BYTES, 0, 0, 0);
+        const AscendC::DataCopyPadExtParams<float> noPad(false, 0, 0, 0.0F);
+        AscendC::DataCopyPad(partMax, gm[PartMaxOffset() + share.row0], statistic, noPad);
+        AscendC::DataCopyPad(partSum, gm[PartMaxOffset() + tiling_->blockQ + share.row0], statistic, noPad);
+        ringPart_.Publish(statisticSlot);
+        ringPart_.Await(statisticSlot);
+        AscendC::Max(newMax, rowMax, partMax, count);
+        Ordered();
+        AscendC::Sub(oldFactor, rowMax, newMax, count);
+        AscendC::Sub(partFactor, partMax, newMax, count);
+        Ordered();
+        AscendC::Exp(oldFactor, oldFactor, count);
+        AscendC::Exp(partFactor, partFactor, count);
+        AscendC::Adds(rowMax, newMax, 0.0F, count);
+        Ordered();
+        AscendC::Mul(rowSum, rowSum, oldFactor, count);
+        AscendC::Mul(partSum, partSum, partFactor, count);
+        Ordered();
+        AscendC::Add(rowSum, rowSum, partSum, count);
+        Ordered();
+        ringPart_.Release(statisticSlot);
+        for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
+            const Strip output = OutputStrip(row, share.rows);
+            const uint32_t slot = ringPartial_.Acquire();
+            const Strip partial = LoadStrip(slot, gm[static_cast<uint64_t>(share.row0 + row) * pitch_], output.rows);
+            ringPartial_.Publish(slot);
+            ringPartial_.Await(slot);
+            Rescale(output, oldFactor[row]);
+            Rescale(partial, partFactor[row]);
+            AddRows(output, partial);
+            ringPartial_.Release(slot);
+        }
+    }
+
+    const FlashAttentionTiling* tiling_ = nullptr;
+    UbMap ub_{};
+    GM_ADDR workspace_ = nullptr;
+    uint32_t group_ = 0;
+    uint32_t pitch_ = 0;
+    uint32_t slotO_ = 0;
+    AscendC::GlobalTensor<T> gmOut_;
+    AscendC::GlobalTensor<float> gmLse_;
+    AscendC::GlobalTensor<float> gmO_;
+    UbInRing ringPartial_;
+    UbInRing ringPart_;
+    UbOutRing ringRows_;
+    UbOutRing ringStatistics_;
+    UbOutRing ringO_;
+};
+
+}  // namespace fastattn
