@@ -20,6 +20,7 @@
 #include "../sim/isa/lanes.h"
 #include "../sim/machine/launch.h"
 #include "../sim/machine/report.h"
+#include "bind_timeline.h"
 #include "soc_from_dict.h"
 
 extern "C" void flash_attention_fwd(uint8_t* q, uint8_t* k, uint8_t* v, uint8_t* mask, uint8_t* cuSeqlensQ,
@@ -39,6 +40,7 @@ constexpr size_t WORKSPACE_ALIGN_BYTES = 512;
 
 struct SimulateOptions {
     ascend_sim::LaunchOptions launch;
+    ascend_sim::TimelineOptions timeline;
     bool timing = true;
     std::string aicLibrary;
     std::string aivLibrary;
@@ -99,12 +101,13 @@ SimulateOptions OptionsFromDict(const nb::dict& dict)
             options.aicLibrary = nb::cast<std::string>(value);
         } else if (name == "kernel_library_aiv") {
             options.aivLibrary = nb::cast<std::string>(value);
-        } else if (name == "trace") {
+        } else if (name == "listing") {
             options.launch.listing = nb::cast<bool>(value);
-        } else {
+        } else if (!TakeTimelineOption(name, value, options.timeline)) {
             throw nb::value_error(("unknown simulator option '" + name + "'").c_str());
         }
     }
+    options.launch.keepGmAccesses = options.timeline.wanted;
     return options;
 }
 
@@ -164,8 +167,10 @@ nb::dict SimulateFlashAttention(const nb::dict& socDict, const nb::bytes& tiling
     FlashAttentionTiling tiling{};
     if (tilingBytes.size() != sizeof(tiling)) throw nb::value_error("tiling_bytes has the wrong size");
     std::memcpy(&tiling, tilingBytes.c_str(), sizeof(tiling));
+    options.timeline.gmParts = WorkspaceParts(tiling);
     ascend_sim::Report report;
     std::map<std::string, std::vector<std::string>> listings;
+    ascend_sim::Timeline timeline;
     {
         const nb::gil_scoped_release release;
         const KernelLibrary aic(options.aicLibrary);
@@ -184,10 +189,14 @@ nb::dict SimulateFlashAttention(const nb::dict& socDict, const nb::bytes& tiling
         });
         report = ascend_sim::MakeReport(soc, launch);
         if (options.launch.listing) listings = Listings(launch);
+        if (options.timeline.wanted) {
+            timeline = ascend_sim::MakeTimeline(launch, launch.Result(), report.timing, options.timeline);
+        }
     }
-    nb::dict dict = ReportDict(report);
-    if (options.launch.listing) dict["trace"] = listings;
-    return dict;
+    nb::dict answer = ReportDict(report);
+    if (options.launch.listing) answer["listing"] = listings;
+    if (options.timeline.wanted) answer["timeline"] = TimelineDict(std::move(timeline));
+    return answer;
 }
 
 }  // namespace

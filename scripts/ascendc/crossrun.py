@@ -130,7 +130,7 @@ def simulate(case: Case, options: dict[str, Any]) -> tuple[dict[str, Any], dict[
         plan["block_dim"],
         {name: (array.ctypes.data, array.nbytes) for name, array in arrays.items()},
         plan["workspace_bytes"],
-        {"trace": True, **options},
+        {"listing": True, **options},
     )
     return report, arrays
 
@@ -151,9 +151,9 @@ def differences(
     if ours["hazards"] or genuine["hazards"]:
         found.append(f"{case}: hazards: {ours['hazard_texts'] + genuine['hazard_texts']}")
     count = 0
-    for core in ours["trace"].keys() | genuine["trace"].keys():
+    for core in ours["listing"].keys() | genuine["listing"].keys():
         mine, theirs = (
-            [line for line in report["trace"].get(core, []) if not UNSEEN.match(line)] for report in (ours, genuine)
+            [line for line in report["listing"].get(core, []) if not UNSEEN.match(line)] for report in (ours, genuine)
         )
         count += len(mine)
         if mine != theirs:

@@ -196,6 +196,10 @@ void Core::Admit(const Instruction& instruction)
             CheckGm(operand);
             uint64_t& total = operand.write ? trace_.traffic.gmBytesWritten : trace_.traffic.gmBytesRead;
             total += operand.region.TotalBytes();
+            if (group_->Owner().Options().keepGmAccesses) {
+                const auto at = static_cast<uint32_t>(trace_.records.size() - 1);
+                trace_.gmAccesses.push_back({operand.region.start, operand.region.TotalBytes(), at, operand.write});
+            }
         } else {
             CheckLocal(operand);
         }

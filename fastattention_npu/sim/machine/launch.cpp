@@ -158,6 +158,7 @@ LaunchResult Launch::Result()
         }
         for (const Hazard& hazard : group->Hazards()) {
             result.hazards.push_back(Format("group %u: ", group->Index()) + hazard.text);
+            result.groupHazards.push_back({group->Index(), hazard});
         }
     }
     return result;

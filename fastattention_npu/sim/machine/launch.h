@@ -21,11 +21,18 @@ struct LaunchOptions {
     uint32_t threads = 1;
     bool checks = true;    // unwritten bytes and missing order; limits are always checked
     bool listing = false;  // keep every instruction as text, with its operands
+    bool keepGmAccesses = false;  // for a timeline
+};
+
+struct GroupHazard {
+    uint32_t group = 0;
+    Hazard hazard;
 };
 
 struct LaunchResult {
     std::vector<const CoreTrace*> traces;
     std::vector<std::string> hazards;
+    std::vector<GroupHazard> groupHazards;  // the same, with the instructions
     std::vector<std::string> names;
     std::vector<CallSite> sites;
     Traffic traffic;

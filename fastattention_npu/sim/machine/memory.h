@@ -62,6 +62,7 @@ public:
     void Register(std::string name, uint64_t address, uint64_t bytes, bool writable, bool trackWrites);
     // The buffer that holds the address, or nullptr.
     GmBuffer* Find(uint64_t address);
+    const std::vector<GmBuffer>& Buffers() const { return buffers_; }
     // Bytes of all buffers: what the launch can touch at most.
     uint64_t TouchedBytes() const;
     // The buffer whose end lies closest below the address: the likely victim of an overrun.

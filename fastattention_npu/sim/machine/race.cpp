@@ -61,7 +61,10 @@ void RaceDetector::CheckAgainst(uint32_t thread, uint32_t other, const Access& a
         if (sameThread && (earlier.time == access.time || (!OverlapsItself(thread) && !earlier.unordered))) continue;
         if (!access.write && !earlier.write) continue;
         if (!Overlap(access.region, earlier.region)) continue;
-        if (hazards.size() < MAX_HAZARDS) hazards.push_back({Report(thread, access, other, earlier)});
+        if (hazards.size() < MAX_HAZARDS) {
+            hazards.push_back(
+                {Report(thread, access, other, earlier), {thread, access.time}, {other, earlier.time}});
+        }
         return;
     }
 }

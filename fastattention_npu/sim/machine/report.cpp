@@ -18,8 +18,9 @@ std::string PipeKey(CoreKind kind, uint32_t pipe)
 Report MakeReport(const fastattn::SocSpec& soc, Launch& launch)
 {
     const LaunchResult result = launch.Result();
-    const Timing timing = ComputeTiming(soc, result.traces);
     Report report;
+    report.timing = ComputeTiming(soc, result.traces);
+    const Timing& timing = report.timing;
     report.cycles = timing.cycles;
     report.timeUs = timing.cycles / soc.clockMhz;
     report.cubeMacs = result.traffic.cubeMacs;

@@ -25,6 +25,14 @@ struct Record {
     float scalarCycles = 0;   // what issuing it cost the scalar unit
 };
 
+// What an instruction moved between GM and the core; kept only for a timeline.
+struct GmAccess {
+    uint64_t address = 0;
+    uint64_t bytes = 0;
+    uint32_t record = 0;
+    bool write = false;
+};
+
 struct Traffic {
     uint64_t gmBytesRead = 0;
     uint64_t gmBytesWritten = 0;
@@ -38,6 +46,7 @@ struct CoreTrace {
     uint32_t coreInGroup = 0;
     std::vector<Record> records;
     std::vector<std::string> listing;  // one line an instruction with its operands, if the launch asks for it
+    std::vector<GmAccess> gmAccesses;
     Traffic traffic;
 };
 
