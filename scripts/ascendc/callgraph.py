@@ -11,6 +11,8 @@ from pathlib import Path
 
 DEFINITION = re.compile(r"^define .*?@([\w.]+)\(")
 SYMBOL = re.compile(r"@(\w+)")
+# Namespaces of functions that are not the kernel's; the demanglers cannot spell every name of the headers.
+NOT_KERNEL = ("AscendC::", "ascend_sim::", "std::", "_ZN7AscendC", "_ZNK7AscendC")
 DEMANGLERS = ("c++filt", "llvm-cxxfilt-19", "llvm-cxxfilt")
 
 
@@ -74,7 +76,7 @@ class CallGraph:
             {
                 f"{self.names[callee]}, called by {self.names[caller]}"
                 for caller in self.symbols
-                if not self.names[caller].startswith(("AscendC::", "ascend_sim::", "std::"))
+                if not self.names[caller].startswith(NOT_KERNEL)
                 for callee in self.calls.get(caller, ())
                 if callee in self.void
                 and re.fullmatch(r"AscendC::\w+", self.names[callee])
