@@ -1,8 +1,9 @@
-// The Python module _core: the tiler and the simulator.
+// The Python module _core: the tiler, the simulator and the CPU kernels.
 #include <nanobind/nanobind.h>
 
 namespace fastattn {
 
+void BindCpu(nanobind::module_& m);
 void BindPlan(nanobind::module_& m);
 void BindSim(nanobind::module_& m);
 
@@ -10,6 +11,7 @@ void BindSim(nanobind::module_& m);
 
 NB_MODULE(_core, m)
 {
+    fastattn::BindCpu(m);
     fastattn::BindPlan(m);
     fastattn::BindSim(m);
 }

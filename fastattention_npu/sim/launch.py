@@ -89,7 +89,7 @@ def launch_flash_attention(
     if seqused_k is not None:
         inputs["seqused_k"] = (seqused_k.data_ptr(), extent_bytes(seqused_k))
     outputs = {name: (tensor.data_ptr(), extent_bytes(tensor)) for name, tensor in (("o", out), ("lse", lse))}
-    options = {"threads": backend.threads or default_threads(), "checks": backend.checks, "timing": True}
+    options = {"threads": backend.threads or default_threads(), "checks": backend.checks}
     figures = core().simulate_flash_attention(
         soc.values(),
         plan["tiling_bytes"],

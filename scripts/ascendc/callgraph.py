@@ -38,6 +38,12 @@ def bare_name(demangled: str) -> str:
     return words[-1] if words else demangled
 
 
+def entries(path: Path) -> list[str]:
+    """Functions of C linkage, as kernels are, macros or not."""
+    found = (DEFINITION.match(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return [match[1] for match in found if match and not match[1].startswith("_")]
+
+
 class CallGraph:
     def __init__(self, path: Path, entry: str) -> None:
         self.calls: dict[str, set[str]] = {}

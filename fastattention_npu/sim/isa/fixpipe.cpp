@@ -1,4 +1,5 @@
 // FIX: L0C into GM, from column strips to rows (NZ to ND), optionally narrowing.
+#include "cost.h"
 #include "engine.h"
 
 using namespace ascend_sim;
@@ -69,10 +70,9 @@ void copy_matrix_cc_to_gm(void* dst, float* src, uint8_t, int64_t nSize, int64_t
     Instruction instruction;
     instruction.name = "copy_matrix_cc_to_gm";
     instruction.pipe = Pipe::FIX;
-    // The rate counts bytes of GM: 33 elements a cycle when narrowing, half as many in fp32.
-    instruction.cycles =
-        soc.fixpipeHeadCycles + static_cast<double>(p.rows * p.cols * p.elementBytes) / soc.fixpipeGmBytesPerCycle;
     const Region out = Rows(Space::GM, p.dst, p.cols * p.elementBytes, static_cast<uint32_t>(p.rows), p.rowPitchBytes);
+    // The rate counts bytes of GM: 33 elements a cycle when narrowing, half as many in fp32.
+    SetCopyCost(instruction, soc.fixpipeHeadCycles, out, {soc.fixpipeGmBytesPerCycle, 0});
     instruction.operands.Add(Writes("dst", out, 1));
     const uint64_t wholeStrips = p.cols / FRACTAL;
     const uint64_t tailBytes = p.cols % FRACTAL * sizeof(float);

@@ -1,6 +1,5 @@
 // MTE2: GM into L1 (ND to NZ) and into UB.
-#include <algorithm>
-
+#include "cost.h"
 #include "engine.h"
 
 using namespace ascend_sim;
@@ -9,12 +8,6 @@ namespace {
 
 constexpr uint64_t BLOCK_BYTES = 32;
 constexpr int64_t C0 = 16;  // elements of a 32 B block of 2-byte elements
-
-double LoadCycles(double bytes, double bursts, double bytesPerCycle)
-{
-    const auto& soc = Self().Soc();
-    return soc.mte2HeadCycles + std::max(bytes / bytesPerCycle, bursts * soc.mte2BurstCycles);
-}
 
 struct Nd2Nz {
     uint64_t dst;
@@ -81,8 +74,8 @@ void copy_gm_to_cbuf_multi_nd2nz_b16(void* dst, const void* src, uint8_t, int64_
     Instruction instruction;
     instruction.name = "copy_gm_to_cbuf_multi_nd2nz_b16";
     instruction.pipe = Pipe::MTE2;
-    instruction.cycles = LoadCycles(static_cast<double>(in.TotalBytes()), rows, core.Soc().mte2L1BytesPerCycle);
-    instruction.latencyCycles = core.Soc().gmLatencyCycles;
+    SetCopyCost(instruction, core.Soc().mte2HeadCycles, in,
+                {core.Soc().mte2L1BytesPerCycle, core.Soc().mte2L1BurstCycles});
     instruction.operands.Add(Writes("dst", out, BLOCK_BYTES));
     instruction.operands.Add(Reads("src", in, 1));
     core.Issue(instruction, [&core, p] { CopyNd2Nz(core, p); });
@@ -114,10 +107,11 @@ void copy_gm_to_ubuf_align(uint32_t elementBytes, void* dst, const void* src, ui
     Instruction instruction;
     instruction.name = "copy_gm_to_ubuf_align";
     instruction.pipe = Pipe::MTE2;
-    instruction.cycles = LoadCycles(static_cast<double>(bytes) * bursts, bursts, core.Soc().mte2UbBytesPerCycle);
-    instruction.latencyCycles = core.Soc().gmLatencyCycles;
+    const Region in = Rows(Space::GM, from, bytes, bursts, srcPitch);
+    SetCopyCost(instruction, core.Soc().mte2HeadCycles, in,
+                {core.Soc().mte2UbBytesPerCycle, core.Soc().mte2UbBurstCycles});
     instruction.operands.Add(Writes("dst", Rows(Space::UB, to, ubBytes, bursts, dstPitch), BLOCK_BYTES));
-    instruction.operands.Add(Reads("src", Rows(Space::GM, from, bytes, bursts, srcPitch), 1));
+    instruction.operands.Add(Reads("src", in, 1));
     core.Issue(instruction, [=, &core] {
         uint8_t* ub = core.Memory(Space::UB).At(to);
         for (uint32_t i = 0; i < bursts; ++i) {

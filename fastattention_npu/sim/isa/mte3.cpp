@@ -1,4 +1,5 @@
 // MTE3: UB into GM.
+#include "cost.h"
 #include "engine.h"
 
 using namespace ascend_sim;
@@ -33,8 +34,9 @@ void copy_ubuf_to_gm_align(uint32_t elementBytes, void* dst, const void* src, ui
     Instruction instruction;
     instruction.name = "copy_ubuf_to_gm_align";
     instruction.pipe = Pipe::MTE3;
-    instruction.cycles = soc.mte3HeadCycles + static_cast<double>(bytes) * bursts / soc.mte3BytesPerCycle;
-    instruction.operands.Add(Writes("dst", Rows(Space::GM, to, bytes, bursts, dstPitch), 1));
+    const Region out = Rows(Space::GM, to, bytes, bursts, dstPitch);
+    SetCopyCost(instruction, soc.mte3HeadCycles, out, {soc.mte3BytesPerCycle, soc.mte3BurstCycles});
+    instruction.operands.Add(Writes("dst", out, 1));
     instruction.operands.Add(Reads("src", Rows(Space::UB, from, bytes, bursts, srcPitch), BLOCK_BYTES));
     core.Issue(instruction, [=, &core] {
         const uint8_t* ub = core.Memory(Space::UB).At(from);

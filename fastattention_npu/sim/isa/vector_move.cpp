@@ -1,4 +1,5 @@
 // Vector instructions that change type, place or number of elements: convert, broadcast, reduce, copy, select.
+#include "cost.h"
 #include "vector_operands.h"
 
 using namespace ascend_sim;
@@ -13,12 +14,13 @@ uint8_t* Ub(Core& core, const VectorOperand& operand, uint32_t repeat, uint32_t 
     return core.Memory(Space::UB).At(operand.address + blocks * VECTOR_BLOCK_BYTES);
 }
 
-Instruction VectorInstruction(const char* name, double cyclesPerRepeat, uint32_t repeats)
+Instruction VectorInstruction(const char* name, double cyclesPerRepeat, uint32_t repeats,
+                              const BankOperands& banks = {})
 {
     Instruction instruction;
     instruction.name = name;
     instruction.pipe = Pipe::V;
-    instruction.cycles = VectorOccupation(cyclesPerRepeat, repeats);
+    instruction.cycles = VectorOccupation(cyclesPerRepeat, repeats, banks);
     instruction.latencyCycles = VectorLatency();
     return instruction;
 }
@@ -61,7 +63,10 @@ void VectorConvert(const char* name, Convert kind, const VectorOperand& dst, con
         Refuse("Cast with scattered lanes or blocks is not simulated");
     }
     Core& core = Self();
-    Instruction instruction = VectorInstruction(name, core.Soc().vectorSimpleCycles, plan.repeats);
+    const uint32_t wide = BlocksOfLanes(plan.active, 4);
+    const uint32_t narrow = BlocksOfLanes(plan.active, 2);
+    BankOperands banks{&dst, &src, nullptr, conversion.narrows ? narrow : wide, conversion.narrows ? wide : narrow};
+    Instruction instruction = VectorInstruction(name, core.Soc().vectorSimpleCycles, plan.repeats, banks);
     AddOperand(instruction, "src", src, plan, conversion.narrows ? 4 : 2, false);
     AddOperand(instruction, "dst", dst, plan, conversion.narrows ? 2 : 4, true);
     core.Issue(instruction, [=, &core] {
@@ -88,7 +93,7 @@ void VectorBroadcast(uint32_t elementBytes, const VectorOperand& dst, uint64_t s
     if (repeat == 0) return;
     const auto repeats = static_cast<uint32_t>(repeat);
     Core& core = Self();
-    Instruction instruction = VectorInstruction("vbrcb", core.Soc().vectorSimpleCycles, repeats);
+    Instruction instruction = VectorInstruction("vbrcb", core.Soc().vectorSimpleCycles, repeats, {&dst});
     LanePlan plan;
     plan.lanes = plan.active = plan.lastActive = static_cast<uint32_t>(VECTOR_BLOCK_BYTES) / elementBytes * 8;
     plan.repeats = repeats;
@@ -122,7 +127,9 @@ void VectorReduce(const char* name, ReduceKind kind, FloatType type, uint64_t ds
     Core& core = Self();
     const auto& soc = core.Soc();
     Instruction instruction =
-        VectorInstruction(name, whole ? soc.vectorWholeReduceCycles : soc.vectorSimpleCycles, plan.repeats);
+        VectorInstruction(name, whole ? soc.vectorWholeReduceCycles : soc.vectorSimpleCycles, plan.repeats,
+                          {nullptr, &source, nullptr, 0, BlocksOfLanes(plan.active, 4)});
+    instruction.latencyCycles += whole ? soc.vectorWholeReduceTailCycles : soc.vectorBlockReduceTailCycles;
     AddOperand(instruction, "src", source, plan, 4, false);
     instruction.operands.Add(Writes("dst", Rows(Space::UB, dst, results * sizeof(float), plan.repeats, dstPitch),
                                     whole ? sizeof(float) : VECTOR_BLOCK_BYTES));
@@ -179,11 +186,11 @@ void VectorCopy(uint32_t elementBytes, const VectorOperand& dst, const VectorOpe
         Refuse("Copy of partial blocks is not simulated");
     }
     Core& core = Self();
-    Instruction instruction = VectorInstruction("vcopy", core.Soc().vectorSimpleCycles, plan.repeats);
+    const uint32_t blocks = BlocksOfLanes(plan.active, elementBytes);
+    Instruction instruction = VectorInstruction("vcopy", core.Soc().vectorSimpleCycles, plan.repeats, {&dst, &src, nullptr, blocks, blocks});
     AddOperand(instruction, "src", src, plan, elementBytes, false);
     AddOperand(instruction, "dst", dst, plan, elementBytes, true);
     core.Issue(instruction, [=, &core] {
-        const uint32_t blocks = plan.active * elementBytes / static_cast<uint32_t>(VECTOR_BLOCK_BYTES);
         for (uint32_t r = 0; r < plan.repeats; ++r) {
             for (uint32_t b = 0; b < blocks; ++b) {
                 std::memmove(Ub(core, dst, r, b), Ub(core, src, r, b), VECTOR_BLOCK_BYTES);
@@ -203,7 +210,7 @@ void VectorSelectScalar(FloatType type, const VectorOperand& dst, const VectorOp
     if (plan.repeats == 0) return;
     if (!plan.contiguous || dst.blockStride != 1 || src.blockStride != 1) Refuse("Select of scattered lanes");
     Core& core = Self();
-    Instruction instruction = VectorInstruction("vsel", core.Soc().vectorSimpleCycles, plan.repeats);
+    Instruction instruction = VectorInstruction("vsel", core.Soc().vectorSimpleCycles, plan.repeats, {&dst, &src});
     const uint64_t maskBytes = ((plan.repeats - 1) * uint64_t{64} + plan.lastActive + 7) / 8;
     instruction.operands.Add(Reads("selMask", Run(Space::UB, mask, maskBytes), VECTOR_BLOCK_BYTES));
     AddOperand(instruction, "src0", src, plan, 4, false);

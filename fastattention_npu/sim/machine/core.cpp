@@ -61,6 +61,7 @@ Core::Core(const fastattn::SocSpec& soc, CoreKind kind, uint32_t coreInGroup, Gr
         memory = std::make_unique<LocalMemory>(space, static_cast<uint64_t>(bytes));
         memory->Poison();
     };
+    functional_ = group.Owner().Options().functional;
     trace_.kind = kind_;
     trace_.group = group.Index();
     trace_.coreInGroup = coreInGroup_;
@@ -200,10 +201,28 @@ void Core::Admit(const Instruction& instruction)
                 const auto at = static_cast<uint32_t>(trace_.records.size() - 1);
                 trace_.gmAccesses.push_back({operand.region.start, operand.region.TotalBytes(), at, operand.write});
             }
+            if (instruction.gmTransfer) AddTransfer(instruction, operand);
         } else {
             CheckLocal(operand);
         }
     }
+}
+
+void Core::AddTransfer(const Instruction& instruction, const Operand& operand)
+{
+    const Region& region = operand.region;
+    const GmBuffer* buffer = group_->Owner().Gm().Find(region.start);
+    Transfer transfer;
+    transfer.address = buffer->modelAddress + (region.start - buffer->address);
+    transfer.runBytes = static_cast<uint32_t>(region.bytes);
+    transfer.count1 = region.count1;
+    transfer.count2 = region.count2;
+    transfer.pitch1 = region.pitch1;
+    transfer.pitch2 = region.pitch2;
+    transfer.headCycles = static_cast<float>(instruction.headCycles);
+    transfer.write = operand.write;
+    trace_.transfers.push_back(transfer);
+    trace_.records.back().transfer = static_cast<uint32_t>(trace_.transfers.size());
 }
 
 void Core::Before(const Instruction& instruction, const CallSite& site)

@@ -28,6 +28,8 @@ struct Instruction {
     double cycles = 0;
     double latencyCycles = 0;
     double cubeMacs = 0;
+    double headCycles = 0;    // of a copy from or to GM: before its first request
+    bool gmTransfer = false;  // uses the shared memory system
     bool ownResultNeedsBarrier = false;  // later instructions of the same pipe must not use the result without one
 };
 
@@ -75,13 +77,13 @@ public:
         if (pipes_[static_cast<uint32_t>(instruction.pipe)].blocked) {
             Enqueue(instruction.pipe, [this, instruction, execute, site = site_] {
                 Before(instruction, site);
-                execute();
+                if (functional_ || instruction.pipe == Pipe::S) execute();
                 After(instruction);
             });
             return;
         }
         Before(instruction, site_);
-        execute();
+        if (functional_ || instruction.pipe == Pipe::S) execute();
         After(instruction);
     }
     // Scalar work that stalls the issue of everything else.
@@ -112,6 +114,7 @@ private:
     void CheckWritten(const Operand& operand, InitMap& init, uint64_t base, const CallSite& site) const;
     uint64_t LimitBytes(Space space) const;
     void Admit(const Instruction& instruction);                         // decode-time checks and the record
+    void AddTransfer(const Instruction& instruction, const Operand& operand);
     void Before(const Instruction& instruction, const CallSite& site);  // checks that need the data in place
     void After(const Instruction& instruction);                         // the results exist
     void Enqueue(Pipe pipe, Action action);
@@ -136,6 +139,7 @@ private:
     std::string waiting_;
     std::string note_;
     double pendingScalarCycles_ = 0;
+    bool functional_ = true;
 
     std::array<PipeQueue, PIPES> pipes_;
     struct Flag {

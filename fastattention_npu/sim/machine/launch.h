@@ -19,8 +19,9 @@ namespace ascend_sim {
 struct LaunchOptions {
     uint32_t blockDim = 1;
     uint32_t threads = 1;
-    bool checks = true;    // unwritten bytes and missing order; limits are always checked
-    bool listing = false;  // keep every instruction as text, with its operands
+    bool checks = true;           // unwritten bytes and missing order; limits are always checked
+    bool functional = true;       // false: only what addresses and times need is run; outputs stay empty
+    bool listing = false;         // keep every instruction as text, with its operands
     bool keepGmAccesses = false;  // for a timeline
 };
 

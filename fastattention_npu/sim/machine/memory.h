@@ -52,6 +52,7 @@ struct GmBuffer {
     std::string name;
     uint64_t address = 0;
     uint64_t bytes = 0;
+    uint64_t modelAddress = 0;  // where the device allocator would have put it, on a 512 B boundary
     bool writable = false;
     std::unique_ptr<InitMap> init;  // kept for the workspace only: the launcher wrote everything else
 };
