@@ -71,8 +71,8 @@ MISTAKES = {
     "unknown field": ("common/cube_tiles.h", "p.dValue = cols", "p.dValues = cols", "dValues"),
     "wrong memory": (
         "flash_attention/cube_stages.h",
-        "gmQ_.SetGlobalBuffer((__gm__ T*)q)",
-        "gmQ_.SetGlobalBuffer((__ubuf__ T*)q)",
+        "SetGlobalBuffer((__gm__ T*)",
+        "SetGlobalBuffer((__ubuf__ T*)",
         "no matching member function for call to 'SetGlobalBuffer'",
     ),
     "swapped operands": (

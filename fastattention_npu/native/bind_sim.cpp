@@ -89,8 +89,6 @@ SimulateOptions OptionsFromDict(const nb::dict& dict)
             options.launch.threads = nb::cast<uint32_t>(value);
         } else if (name == "checks") {
             options.launch.checks = nb::cast<bool>(value);
-        } else if (name == "timing") {
-            options.timing.wanted = nb::cast<bool>(value);
         } else if (name == "functional") {
             options.launch.functional = nb::cast<bool>(value);
         } else if (name == "warm_l2") {
@@ -108,7 +106,6 @@ SimulateOptions OptionsFromDict(const nb::dict& dict)
         }
     }
     options.launch.keepGmAccesses = options.timeline.wanted;
-    options.timing.wanted = options.timing.wanted || options.timeline.wanted;
     return options;
 }
 
@@ -202,9 +199,7 @@ nb::dict Simulate(const std::string& name, const nb::dict& socDict, const nb::by
     ascend_sim::Timeline timeline;
     {
         const nb::gil_scoped_release release;
-        launch.Run([&] {
-            kernel.call(is_aic() ? aic.Entry() : aiv.Entry(), addresses.data(), tiling.data());
-        });
+        launch.Run([&] { kernel.call(is_aic() ? aic.Entry() : aiv.Entry(), addresses.data(), tiling.data()); });
         report = ascend_sim::MakeReport(soc, launch, options.timing);
         if (options.launch.listing) listings = Listings(launch);
         if (options.timeline.wanted) {

@@ -47,8 +47,8 @@ template <class Tiling, class... Operands>
 SimKernel Row(const char* name, void (*entry)(Operands...), std::vector<SimOperand> operands)
 {
     constexpr size_t COUNT = sizeof...(Operands) - 1;  // the tiling comes last
-    return {name, reinterpret_cast<void*>(entry), sizeof(Tiling),
-            CallerOf<Tiling>(std::make_index_sequence<COUNT>{}), std::move(operands)};
+    return {name, reinterpret_cast<void*>(entry), sizeof(Tiling), CallerOf<Tiling>(std::make_index_sequence<COUNT>{}),
+            std::move(operands)};
 }
 
 }  // namespace

@@ -11,6 +11,8 @@ from pathlib import Path
 
 DEFINITION = re.compile(r"^define .*?@([\w.]+)\(")
 SYMBOL = re.compile(r"@(\w+)")
+# Namespaces of functions that are not the kernel's; the demanglers cannot spell every name of the headers.
+NOT_KERNEL = ("AscendC::", "ascend_sim::", "std::", "_ZN7AscendC", "_ZNK7AscendC")
 DEMANGLERS = ("c++filt", "llvm-cxxfilt-19", "llvm-cxxfilt")
 
 
@@ -34,6 +36,12 @@ def bare_name(demangled: str) -> str:
         depth -= char in ">)"
     words = [word for word in kept.split() if word != "const"]
     return words[-1] if words else demangled
+
+
+def entries(path: Path) -> list[str]:
+    """Functions of C linkage, as kernels are, macros or not."""
+    found = (DEFINITION.match(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return [match[1] for match in found if match and not match[1].startswith("_")]
 
 
 class CallGraph:
@@ -74,7 +82,7 @@ class CallGraph:
             {
                 f"{self.names[callee]}, called by {self.names[caller]}"
                 for caller in self.symbols
-                if not self.names[caller].startswith(("AscendC::", "ascend_sim::", "std::"))
+                if not self.names[caller].startswith(NOT_KERNEL)
                 for callee in self.calls.get(caller, ())
                 if callee in self.void
                 and re.fullmatch(r"AscendC::\w+", self.names[callee])

@@ -28,23 +28,33 @@ class Case:
     h_q: int
     h_kv: int
     d: int
-    causal: bool
-    seq_used_kv: tuple[int, ...] = ()
+    causal: bool = False
+    dtype: str = "fp16"
+    used: tuple[int, ...] = ()  # keys of each batch entry
+    features: tuple[tuple[str, Any], ...] = ()  # other keys of the problem
 
     def __str__(self) -> str:
-        used = f" used {self.seq_used_kv}" if self.seq_used_kv else ""
-        causal = " causal" if self.causal else ""
-        return f"b{self.b} q{self.s_q} kv{self.s_kv} h{self.h_q}/{self.h_kv} d{self.d}{causal}{used}"
+        shape = f"b{self.b} q{self.s_q} kv{self.s_kv} h{self.h_q}/{self.h_kv} d{self.d} {self.dtype}"
+        words = [*(["causal"] if self.causal else []), *([f"used {self.used}"] if self.used else [])]
+        return " ".join([shape, *words, *(f"{key}={value}" for key, value in self.features)])
+
+    def problem(self) -> dict[str, Any]:
+        sizes = {key: getattr(self, key) for key in ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "causal", "dtype")}
+        return {**sizes, "has_seq_used_kv": bool(self.used), **dict(self.features)}
 
 
 CASES = (
-    Case(1, 128, 128, 1, 1, 64, False),
-    Case(1, 1, 7, 2, 2, 16, False),
-    Case(1, 7, 1, 2, 2, 16, True),  # rows without any visible key
-    Case(1, 128, 300, 2, 1, 128, True),
-    Case(2, 129, 500, 4, 2, 80, True),
-    Case(2, 200, 600, 2, 2, 128, True, (0, 577)),
-    Case(1, 1000, 1000, 2, 2, 64, True),
+    Case(1, 128, 128, 1, 1, 64),
+    Case(1, 1, 7, 2, 2, 16, dtype="bf16"),
+    Case(1, 7, 1, 2, 2, 16, causal=True),  # rows without any visible key
+    Case(1, 128, 300, 2, 1, 128, causal=True, dtype="bf16"),
+    Case(2, 129, 500, 4, 2, 77, causal=True),
+    Case(2, 200, 600, 2, 2, 128, causal=True, used=(0, 577)),
+    Case(1, 600, 600, 2, 2, 64, features=(("window_left", 100), ("window_right", 30))),
+    Case(1, 300, 300, 2, 2, 256, features=(("softcap", 20.0), ("d_v", 40))),
+    Case(2, 150, 150, 2, 2, 64, causal=True, features=(("has_sinks", True), ("has_alibi", True))),
+    Case(3, 130, 130, 2, 1, 64, causal=True, features=(("has_cu_seqlens", True), ("total_q", 231))),
+    Case(1, 16, 4000, 1, 1, 64),  # keys of one task split between groups
 )
 
 
@@ -72,26 +82,48 @@ def build(tools: Toolchain, sources: list[Path]) -> tuple[dict[str, Path], list[
     return libraries, complaints
 
 
+def operands(case: Case, plan: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Random inputs, outputs full of NaN, and what the case's features need."""
+    features = dict(case.features)
+    random = np.random.default_rng(case.s_kv)
+    d_v = features.get("d_v", case.d)
+    if features.get("has_cu_seqlens"):
+        lengths = np.array([case.s_q, 1, features["total_q"] - case.s_q - 1])
+        rows_q = rows_kv = (features["total_q"],)
+        lse_shape: tuple[int, ...] = (case.h_q, features["total_q"])
+    else:
+        rows_q, rows_kv, lse_shape = (case.b, case.s_q), (case.b, case.s_kv), (case.b, case.h_q, case.s_q)
+    arrays = {
+        "q": _narrow(random.standard_normal((*rows_q, case.h_q, case.d)), case.dtype),
+        "k": _narrow(random.standard_normal((*rows_kv, case.h_kv, case.d)), case.dtype),
+        "v": _narrow(random.standard_normal((*rows_kv, case.h_kv, d_v)), case.dtype),
+        "o": _narrow(np.full((*rows_q, case.h_q, d_v), np.nan), case.dtype),
+        "lse": np.full(lse_shape, np.nan, np.float32),
+        "mask": np.ascontiguousarray(_core.device_constants(plan["tiling"]["mask_block"])),
+    }
+    if case.used:
+        arrays["seqused_k"] = np.array(case.used, np.int32)
+    if features.get("has_cu_seqlens"):
+        arrays["cu_seqlens_q"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        arrays["cu_seqlens_k"] = arrays["cu_seqlens_q"].copy()
+    if features.get("has_sinks"):
+        arrays["sinks"] = random.standard_normal(case.h_q).astype(np.float32)
+    if features.get("has_alibi"):
+        arrays["alibi_slopes"] = random.uniform(0.1, 1, case.h_q).astype(np.float32)
+    return arrays
+
+
+def _narrow(values: np.ndarray, dtype: str) -> np.ndarray:
+    """fp16, or the upper half of fp32 as bf16's bits."""
+    if dtype == "fp16":
+        return values.astype(np.float16)
+    return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
 def simulate(case: Case, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     soc = load_soc("ascend910b2").values()
-    problem = {
-        **{key: getattr(case, key) for key in ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "causal")},
-        "dtype": "fp16",
-        "has_seq_used_kv": bool(case.seq_used_kv),
-    }
-    plan = _core.plan(problem, soc, {})
-    random = np.random.default_rng(case.s_kv)
-    shapes = {
-        "q": (case.b, case.s_q, case.h_q),
-        "k": (case.b, case.s_kv, case.h_kv),
-        "v": (case.b, case.s_kv, case.h_kv),
-    }
-    arrays = {name: random.standard_normal((*shape, case.d)).astype(np.float16) for name, shape in shapes.items()}
-    arrays["o"] = np.full_like(arrays["q"], np.nan)
-    arrays["lse"] = np.full((case.b, case.h_q, case.s_q), np.nan, np.float32)
-    arrays["mask"] = np.ascontiguousarray(_core.m_mask(plan["tiling"]["mask_block"]))
-    if case.seq_used_kv:
-        arrays["seqused_k"] = np.array(case.seq_used_kv, np.int32)
+    plan = _core.plan(case.problem(), soc, {})
+    arrays = operands(case, plan)
     report = _core.simulate_flash_attention(
         soc,
         plan["tiling_bytes"],

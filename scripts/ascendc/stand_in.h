@@ -25,10 +25,7 @@
 #define __BLOCK_LOCAL__
 #define __WORKGROUP_LOCAL__
 
-enum class cache_line_t { SINGLE_CACHE_LINE, ENTIRE_DATA_CACHE };
-enum class dcci_dst_t { CACHELINE_ALL, CACHELINE_UB, CACHELINE_OUT, CACHELINE_ATOMIC };
 enum class mem_t { L1, L0A, L0B, L0C, UB, BIAS };
-enum class pad_t { PAD_NONE };
 enum class atomic_type_t {};
 enum class atomic_op_t {};
 enum mem_dsb_t {};

@@ -111,7 +111,9 @@ class Toolchain:
         raise RuntimeError(f"{source.name}: new unknown names after {ROUNDS} rounds: {sorted(unknown)}")
 
     def link(self, library: Path, inputs: list[str]) -> None:
-        subprocess.run([self.clang, "-shared", "-Wl,-z,defs", "-o", str(library), *inputs], check=True)
+        # Headers define globals, so that every kernel file has a copy.
+        flags = ["-shared", "-Wl,-z,defs", "-Wl,--allow-multiple-definition"]
+        subprocess.run([self.clang, *flags, "-o", str(library), *inputs], check=True)
 
     def owns(self, file: str) -> bool:
         return Path(os.path.normpath(file)).is_relative_to(self.headers)

@@ -47,6 +47,7 @@ __aicore__ inline void Elementwise()
         Abs(z, x, lanes, 2, unary);
         Sqrt(z, x, lanes, 2, unary);
         Relu(z, x, lanes, 2, unary);
+        Not(z.template ReinterpretCast<uint16_t>(), x.template ReinterpretCast<uint16_t>(), lanes, 2, unary);
         Duplicate(z, scalar, lanes, 2, 1, 8);
     }
     for (const int32_t count : COUNTS) {
@@ -65,6 +66,7 @@ __aicore__ inline void Elementwise()
         Abs(z, x, count);
         Sqrt(z, x, count);
         Relu(z, x, count);
+        Not(z.template ReinterpretCast<uint16_t>(), x.template ReinterpretCast<uint16_t>(), count);
         Duplicate(z, scalar, count);
     }
     uint64_t bits[2] = {0xFF00, 0};
@@ -157,6 +159,7 @@ __aicore__ inline void Vector(GM_ADDR q, GM_ADDR workspace)
     CrossCoreWaitFlag(4);
     CrossCoreSetFlag<1, PIPE_V>(5);
     CrossCoreWaitFlag(5);
+    SyncAll<true>();
 }
 
 template <class T>
@@ -234,7 +237,8 @@ __aicore__ inline void Cube(GM_ADDR q, GM_ADDR workspace)
 }  // namespace
 
 extern "C" __global__ __mix__(1, 2) void flash_attention_fwd(GM_ADDR q, GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR,
-                                                             GM_ADDR, GM_ADDR workspace, fastattn::FlashAttentionTiling)
+                                                             GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR,
+                                                             GM_ADDR workspace, fastattn::FlashAttentionTiling)
 {
     InitSocState();
     const auto core = static_cast<uint64_t>(GetBlockIdx() + 64 * GetSubBlockIdx());
