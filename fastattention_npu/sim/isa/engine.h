@@ -7,6 +7,8 @@
 
 namespace ascend_sim {
 
+Pipe PipeOf(pipe_t pipe);
+
 inline Core& Self() { return CurrentCore(); }
 
 inline uint8_t* Bytes(Space space, uint64_t address)

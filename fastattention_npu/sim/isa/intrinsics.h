@@ -12,10 +12,11 @@
 namespace ascend_sim {
 
 // Call site of the API that the following instructions belong to.
-void At(const CallSite& site);
+void At(const CallSite& site, pipe_t pipe = PIPE_S);
 // Refuses unless low <= value <= high, naming the argument.
-void Limit(const char* argument, int64_t value, int64_t low, int64_t high);
-[[noreturn]] void Refuse(const char* what);
+void Limit(const char* argument, int64_t value, int64_t low, int64_t high, Rule rule = Rule::FIELD_RANGE);
+[[noreturn]] void Refuse(Rule rule, const char* what);
+[[noreturn]] inline void Refuse(const char* what) { Refuse(Rule::NOT_SIMULATED, what); }
 
 template <class T>
 constexpr FloatType FloatTypeOf()

@@ -5,14 +5,17 @@ using namespace ascend_sim;
 
 namespace ascend_sim {
 
-void At(const CallSite& site)
+void At(const CallSite& site, pipe_t pipe)
 {
-    if (HasCurrentCore()) Self().At(site);
+    if (HasCurrentCore()) Self().At(site, PipeOf(pipe));
 }
 
-void Limit(const char* argument, int64_t value, int64_t low, int64_t high) { Self().Limit(argument, value, low, high); }
+void Limit(const char* argument, int64_t value, int64_t low, int64_t high, Rule rule)
+{
+    Self().Limit(argument, value, low, high, rule);
+}
 
-void Refuse(const char* what) { Self().Refuse(what); }
+void Refuse(Rule rule, const char* what) { Self().Refuse(rule, what); }
 
 }  // namespace ascend_sim
 

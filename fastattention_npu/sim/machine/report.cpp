@@ -32,6 +32,7 @@ Report MakeReport(const fastattn::SocSpec& soc, Launch& launch)
     report.l2HitBytes = fits && report.gmBytesRead > footprint ? report.gmBytesRead - footprint : 0;
     report.instructions = result.traffic.instructions;
     report.hazards = result.hazards;
+    report.warnings = result.warnings;
     double most = -1;
     for (const CoreKind kind : {CoreKind::AIC, CoreKind::AIV}) {
         const auto& busy = kind == CoreKind::AIC ? timing.aicBusyCycles : timing.aivBusyCycles;

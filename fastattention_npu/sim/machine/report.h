@@ -21,6 +21,7 @@ struct Report {
     uint64_t l2HitBytes = 0;
     uint64_t instructions = 0;
     std::vector<std::string> hazards;
+    std::vector<std::string> warnings;
 };
 
 Report MakeReport(const fastattn::SocSpec& soc, Launch& launch);
