@@ -1,5 +1,6 @@
 // Python face of the simulator: runs the FlashAttention kernel on a simulated SoC over operands given by address. The
-// kernel is the one built with the package, or any other build of the same entry point, loaded from a shared library.
+// kernel is the one built with the package, or any other build of the same entry point, loaded from shared libraries:
+// one for both kinds of core, or one for each, as CANN builds mixed kernels.
 #include <dlfcn.h>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/map.h>
@@ -15,6 +16,7 @@
 #include <string>
 
 #include "../../op_kernel/flash_attention/tiling.h"
+#include "../sim/isa/intrinsics.h"
 #include "../sim/isa/lanes.h"
 #include "../sim/machine/launch.h"
 #include "../sim/machine/report.h"
@@ -36,7 +38,8 @@ constexpr size_t WORKSPACE_ALIGN_BYTES = 512;
 struct SimulateOptions {
     ascend_sim::LaunchOptions launch;
     bool timing = true;
-    std::string kernelLibrary;
+    std::string aicLibrary;
+    std::string aivLibrary;
 };
 
 // A kernel build and the library that keeps it mapped.
@@ -89,7 +92,13 @@ SimulateOptions OptionsFromDict(const nb::dict& dict)
         } else if (name == "timing") {
             options.timing = nb::cast<bool>(value);
         } else if (name == "kernel_library") {
-            options.kernelLibrary = nb::cast<std::string>(value);
+            options.aicLibrary = options.aivLibrary = nb::cast<std::string>(value);
+        } else if (name == "kernel_library_aic") {
+            options.aicLibrary = nb::cast<std::string>(value);
+        } else if (name == "kernel_library_aiv") {
+            options.aivLibrary = nb::cast<std::string>(value);
+        } else if (name == "trace") {
+            options.launch.listing = nb::cast<bool>(value);
         } else {
             throw nb::value_error(("unknown simulator option '" + name + "'").c_str());
         }
@@ -132,6 +141,18 @@ nb::dict ReportDict(const ascend_sim::Report& report)
     return dict;
 }
 
+// What every core issued, by core: "0.aic", "0.aiv0", ...
+std::map<std::string, std::vector<std::string>> Listings(ascend_sim::Launch& launch)
+{
+    std::map<std::string, std::vector<std::string>> listings;
+    for (const ascend_sim::CoreTrace* trace : launch.Result().traces) {
+        const bool cube = trace->kind == ascend_sim::CoreKind::AIC;
+        const std::string core = cube ? "aic" : "aiv" + std::to_string(trace->coreInGroup - 1);
+        listings[std::to_string(trace->group) + "." + core] = trace->listing;
+    }
+    return listings;
+}
+
 nb::dict SimulateFlashAttention(const nb::dict& socDict, const nb::bytes& tilingBytes, uint32_t blockDim,
                                 const Operands& operands, uint64_t workspaceBytes, const nb::dict& optionsDict)
 {
@@ -142,22 +163,28 @@ nb::dict SimulateFlashAttention(const nb::dict& socDict, const nb::bytes& tiling
     if (tilingBytes.size() != sizeof(tiling)) throw nb::value_error("tiling_bytes has the wrong size");
     std::memcpy(&tiling, tilingBytes.c_str(), sizeof(tiling));
     ascend_sim::Report report;
+    std::map<std::string, std::vector<std::string>> listings;
     {
         const nb::gil_scoped_release release;
-        const KernelLibrary library(options.kernelLibrary);
+        const KernelLibrary aic(options.aicLibrary);
+        const KernelLibrary aiv(options.aivLibrary);
         const AlignedBytes workspace = PoisonedWorkspace(workspaceBytes);
         auto* slots = static_cast<uint8_t*>(workspace.get());
         ascend_sim::Launch launch(soc, options.launch);
         RegisterOperands(launch.Gm(), operands);
         launch.Gm().Register("workspace", reinterpret_cast<uint64_t>(slots), workspaceBytes, true, true);
         launch.Run([&] {
-            library.Entry()(AddressOf(operands, "q"), AddressOf(operands, "k"), AddressOf(operands, "v"),
-                            AddressOf(operands, "mask"), AddressOf(operands, "seqused_k"), AddressOf(operands, "o"),
-                            AddressOf(operands, "lse"), slots, tiling);
+            const Kernel entry = is_aic() ? aic.Entry() : aiv.Entry();
+            entry(AddressOf(operands, "q"), AddressOf(operands, "k"), AddressOf(operands, "v"),
+                  AddressOf(operands, "mask"), AddressOf(operands, "seqused_k"), AddressOf(operands, "o"),
+                  AddressOf(operands, "lse"), slots, tiling);
         });
         report = ascend_sim::MakeReport(soc, launch);
+        if (options.launch.listing) listings = Listings(launch);
     }
-    return ReportDict(report);
+    nb::dict dict = ReportDict(report);
+    if (options.launch.listing) dict["trace"] = listings;
+    return dict;
 }
 
 }  // namespace

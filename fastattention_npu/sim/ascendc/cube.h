@@ -41,9 +41,12 @@ void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const Fixpip
                                                         : p.quantPre == NoQuant;
     Require(narrow, "quantPre does not fit the destination type (half: F322F16, bfloat16_t: F322BF16, float: NoQuant)");
     constexpr bool nz2nd = config.format == CO2Layout::ROW_MAJOR;
-    set_nd_para(static_cast<uint64_t>(p.ndNum.Get("ndNum")) |
-                static_cast<uint64_t>(p.srcNdStride.Get("srcNdStride")) << 16 |
-                static_cast<uint64_t>(p.dstNdStride.Get("dstNdStride")) << 32);
+    if constexpr (nz2nd) {
+        set_nd_para(static_cast<uint64_t>(p.ndNum.Get("ndNum")) |
+                    static_cast<uint64_t>(p.srcNdStride.Get("srcNdStride")) << 16 |
+                    static_cast<uint64_t>(p.dstNdStride.Get("dstNdStride")) << 32);
+    }
+    pipe_barrier(PIPE_FIX);
     copy_matrix_cc_to_gm(dst.GetPhyAddr(), src.Address(), 0, p.nSize.Get("nSize"), p.mSize.Get("mSize"),
                          p.dstStride.Get("dstStride"), p.srcStride.Get("srcStride"), p.unitFlag.Get("unitFlag"),
                          p.quantPre, p.reluEn ? 1 : 0, p.isChannelSplit, nz2nd);

@@ -125,9 +125,14 @@ inline int64_t GetBlockIdx() { return get_block_idx() * get_subblockdim() + get_
 inline void InitSocState(ASCENDC_HERE)
 {
     Here("InitSocState", file, line);
+    set_atomic_none();
     set_mask_norm();
-    if ASCEND_IS_AIV
+    if ASCEND_IS_AIC {
+        set_l1_3d_size(0);
+        set_padding(0);
+    } else {
         set_vector_mask(~uint64_t{0}, ~uint64_t{0});
+    }
 }
 
 }  // namespace AscendC

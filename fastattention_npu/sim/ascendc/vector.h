@@ -18,28 +18,39 @@ void SetVectorMask(uint64_t maskHigh, uint64_t maskLow)
     set_vector_mask(maskHigh, maskLow);
 }
 
-// The first `lanes` lanes; more than a repeat has means all of them.
+// The first `lanes` lanes; more than a repeat has means all of them. The high half is for 2-byte elements, but is
+// written for all: zero for 64 lanes, ones for a whole repeat of any other type.
 template <class T>
 void SetLeadingLanes(uint64_t lanes)
 {
-    const uint64_t all = 256 / sizeof(T);
-    const uint64_t n = lanes < all ? lanes : all;
-    const uint64_t low = n >= 64 ? FULL_MASK : (uint64_t{1} << n) - 1;
-    const uint64_t high = n >= 128 || sizeof(T) > 2 ? (n >= all ? FULL_MASK : 0)
-                          : n > 64                  ? (uint64_t{1} << (n - 64)) - 1
-                                                    : 0;
-    set_vector_mask(high, low);
+    constexpr uint64_t HALF = 64;
+    if (lanes == HALF) {
+        set_vector_mask(0, FULL_MASK);
+    } else if (lanes == 256 / sizeof(T) || lanes >= 2 * HALF) {
+        set_vector_mask(FULL_MASK, FULL_MASK);
+    } else if (lanes > HALF) {
+        set_vector_mask((uint64_t{1} << (lanes - HALF)) - 1, FULL_MASK);
+    } else {
+        set_vector_mask(0, (uint64_t{1} << lanes) - 1);
+    }
 }
 
-// Runs `body` over `count` elements and leaves normal mode with a full mask.
-template <class Body>
+// Runs `body` over `count` elements and leaves normal mode with a full mask. Calls on two tensors restore the mode
+// first, calls on a tensor and a scalar the mask.
+enum class Restore { MODE_FIRST, MASK_FIRST };
+template <Restore order = Restore::MODE_FIRST, class Body>
 void OverCount(uint32_t count, const Body& body)
 {
     set_mask_count();
     set_vector_mask(0, count);
     body();
-    set_mask_norm();
-    ResetMask();
+    if (order == Restore::MODE_FIRST) {
+        set_mask_norm();
+        ResetMask();
+    } else {
+        ResetMask();
+        set_mask_norm();
+    }
 }
 
 #define ASCENDC_BINARY(Name, intrinsic)                                                                         \
@@ -85,8 +96,8 @@ ASCENDC_BINARY(Min, vmin)
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, int32_t count, ASCENDC_HERE) \
     {                                                                                                                  \
         Here(#Name, file, line);                                                                                       \
-        OverCount(static_cast<uint32_t>(count),                                                                        \
-                  [&] { intrinsic(dst.Address(), src.Address(), scalarValue, 1, 1, 1, 8, 8); });                       \
+        OverCount<Restore::MASK_FIRST>(static_cast<uint32_t>(count),                                                   \
+                                       [&] { intrinsic(dst.Address(), src.Address(), scalarValue, 1, 1, 1, 8, 8); });  \
     }
 ASCENDC_SCALAR(Adds, vadds)
 ASCENDC_SCALAR(Muls, vmuls)
@@ -176,7 +187,8 @@ template <class T>
 void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, int32_t count, ASCENDC_HERE)
 {
     Here("Duplicate", file, line);
-    OverCount(static_cast<uint32_t>(count), [&] { vector_dup(dst.Address(), scalarValue, 1, 1, 1, 8, 0); });
+    OverCount<Restore::MASK_FIRST>(static_cast<uint32_t>(count),
+                                   [&] { vector_dup(dst.Address(), scalarValue, 1, 1, 1, 8, 0); });
 }
 
 template <class T>
@@ -184,6 +196,7 @@ void Brcb(const LocalTensor<T>& dst, const LocalTensor<T>& src, Narrow<uint8_t> 
           ASCENDC_HERE)
 {
     Here("Brcb", file, line);
+    ResetMask();  // whatever the kernel has set
     using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint16_t>;
     vbrcb(dst.template Address<Bits>(), src.template Address<Bits>(), p.dstBlkStride.Get("dstBlkStride"),
           p.dstRepStride.Get("dstRepStride"), repeatTime.Get("repeatTime"));

@@ -19,12 +19,12 @@ void Limit(const char* argument, int64_t value, int64_t low, int64_t high, Rule 
 [[noreturn]] inline void Refuse(const char* what) { Refuse(Rule::NOT_SIMULATED, what); }
 
 template <class T>
-constexpr FloatType FloatTypeOf()
+inline FloatType FloatTypeOf()
 {
     if constexpr (std::is_same_v<T, float>) return FloatType::FP32;
     if constexpr (std::is_same_v<T, half>) return FloatType::FP16;
-    static_assert(std::is_same_v<T, float> || std::is_same_v<T, half> || std::is_same_v<T, bfloat16_t>,
-                  "element type must be float, half or bfloat16_t");
+    // Programs may contain such calls, as the vendor's headers do; they must not run.
+    if constexpr (std::is_integral_v<T>) Refuse("arithmetic on integers is not simulated");
     return FloatType::BF16;
 }
 
@@ -79,6 +79,16 @@ int64_t get_subblockdim();
 bool is_aic();
 uint64_t scalar_load(const void* gm, uint32_t bytes);  // GM through the data cache
 
+// A constant as the compiler sees it: local addresses count from zero.
+inline int64_t get_imm(int64_t value) { return value; }
+
+// Register setters that only later instructions notice.
+void set_atomic_none();
+void set_l1_3d_size(uint64_t config);
+void set_padding(uint64_t value);
+void set_mov_pad_val(uint64_t value);
+void set_quant_pre(uint64_t config);
+
 // ---- synchronisation ----
 void set_flag(pipe_t from, pipe_t to, int64_t id);
 void wait_flag(pipe_t from, pipe_t to, int64_t id);
@@ -90,15 +100,37 @@ void wait_flag_dev(int64_t id);
 void copy_gm_to_cbuf_multi_nd2nz_b16(void* dst, const void* src, uint8_t sid, int64_t ndNum, int64_t nValue,
                                      int64_t dValue, int64_t srcNdMatrixStride, int64_t srcDValue,
                                      int64_t dstNzC0Stride, int64_t dstNzNStride, int64_t dstNzMatrixStride);
-// bytes of an element: 1 (b8), 2 (b16) or 4 (b32)
+// The suffix _b8, _b16 or _b32 gives the bytes of an element.
 void copy_gm_to_ubuf_align(uint32_t elementBytes, void* dst, const void* src, uint8_t sid, int64_t nBurst,
                            int64_t lenBurst, int64_t leftPadding, int64_t rightPadding, int64_t srcGap, int64_t dstGap);
+#define FASTATTN_COPY_ALIGN(name, elementBytes)                                                                      \
+    inline void name(void* dst, const void* src, uint8_t sid, int64_t nBurst, int64_t lenBurst, int64_t leftPadding, \
+                     int64_t rightPadding, int64_t srcGap, int64_t dstGap)                                           \
+    {                                                                                                                \
+        copy_gm_to_ubuf_align(elementBytes, dst, src, sid, nBurst, lenBurst, leftPadding, rightPadding, srcGap,      \
+                              dstGap);                                                                               \
+    }
+FASTATTN_COPY_ALIGN(copy_gm_to_ubuf_align_b8, 1)
+FASTATTN_COPY_ALIGN(copy_gm_to_ubuf_align_b16, 2)
+FASTATTN_COPY_ALIGN(copy_gm_to_ubuf_align_b32, 4)
+#undef FASTATTN_COPY_ALIGN
 void copy_gm_to_ubuf(void* dst, const void* src, uint8_t sid, int64_t nBurst, int64_t lenBurst, int64_t srcStride,
                      int64_t dstStride);
 
 // ---- MTE3 ----
 void copy_ubuf_to_gm_align(uint32_t elementBytes, void* dst, const void* src, uint8_t sid, int64_t nBurst,
                            int64_t lenBurst, int64_t leftPadding, int64_t rightPadding, int64_t srcGap, int64_t dstGap);
+#define FASTATTN_COPY_ALIGN(name, elementBytes)                                                                      \
+    inline void name(void* dst, const void* src, uint8_t sid, int64_t nBurst, int64_t lenBurst, int64_t leftPadding, \
+                     int64_t rightPadding, int64_t srcGap, int64_t dstGap)                                           \
+    {                                                                                                                \
+        copy_ubuf_to_gm_align(elementBytes, dst, src, sid, nBurst, lenBurst, leftPadding, rightPadding, srcGap,      \
+                              dstGap);                                                                               \
+    }
+FASTATTN_COPY_ALIGN(copy_ubuf_to_gm_align_b8, 1)
+FASTATTN_COPY_ALIGN(copy_ubuf_to_gm_align_b16, 2)
+FASTATTN_COPY_ALIGN(copy_ubuf_to_gm_align_b32, 4)
+#undef FASTATTN_COPY_ALIGN
 void copy_ubuf_to_gm(void* dst, const void* src, uint8_t sid, int64_t nBurst, int64_t lenBurst, int64_t srcStride,
                      int64_t dstStride);
 
@@ -233,13 +265,22 @@ void vconv_f162f32(float* dst, half* src, int64_t repeat, int64_t dstBlk, int64_
                    int64_t srcRep);
 void vconv_bf162f32(float* dst, bfloat16_t* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
                     int64_t srcRep);
-void vector_dup(float* dst, float value, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
-                int64_t srcRep);
-void vector_dup(half* dst, half value, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep, int64_t srcRep);
+template <class T>
+void vector_dup(T* dst, std::common_type_t<T> value, int64_t repeat, int64_t dstBlk, int64_t, int64_t dstRep, int64_t)
+{
+    static_assert(sizeof(T) == 2 || sizeof(T) == 4, "vector_dup of 2- and 4-byte elements");
+    uint32_t bits = 0;
+    __builtin_memcpy(&bits, &value, sizeof(T));
+    ascend_sim::VectorDuplicate("vector_dup", sizeof(T), bits, {ascend_sim::AddressOf(dst), dstBlk, dstRep}, repeat);
+}
 void vbrcb(uint32_t* dst, uint32_t* src, int64_t dstBlk, int64_t dstRep, int64_t repeat);
 void vbrcb(uint16_t* dst, uint16_t* src, int64_t dstBlk, int64_t dstRep, int64_t repeat);
-void vcopy(uint32_t* dst, uint32_t* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
-           int64_t srcRep);
+template <class T>
+void vcopy(T* dst, T* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep, int64_t srcRep)
+{
+    using namespace ascend_sim;
+    VectorCopy(sizeof(T), {AddressOf(dst), dstBlk, dstRep}, {AddressOf(src), srcBlk, srcRep}, repeat);
+}
 // Tensor-scalar selection: the scalar is what set_cmpmask last read.
 void vsel(float* dst, float* src0, uint8_t* mask, int64_t repeat, int64_t dstBlk, int64_t src0Blk, int64_t src1Blk,
           int64_t dstRep, int64_t src0Rep, int64_t src1Rep, uint8_t mode);

@@ -67,6 +67,25 @@ void set_nd_para(uint64_t config)
     Self().Scalar("set_nd_para", Self().Soc().scalarIssueCycles);
 }
 
+void set_atomic_none()
+{
+    Self().Regs().atomicAdd = false;
+    Self().Scalar("set_atomic_none", Self().Soc().scalarIssueCycles);
+}
+
+// Dimensions of a 3D load, its padding, the pad value of DataCopyPad, the scale of Fixpipe: none is simulated yet.
+void set_l1_3d_size(uint64_t) { Self().Scalar("set_l1_3d_size", Self().Soc().scalarIssueCycles); }
+
+void set_padding(uint64_t) { Self().Scalar("set_padding", Self().Soc().scalarIssueCycles); }
+
+void set_mov_pad_val(uint64_t value)
+{
+    Self().Regs().padValue = value;
+    Self().Scalar("set_mov_pad_val", Self().Soc().scalarIssueCycles);
+}
+
+void set_quant_pre(uint64_t) { Self().Scalar("set_quant_pre", Self().Soc().scalarIssueCycles); }
+
 half::half(float value) { HostLanes().fromFloat(FloatType::FP16, &value, &bits, 1); }
 
 half::operator float() const

@@ -7,7 +7,18 @@ enum pipe_t { PIPE_S, PIPE_V, PIPE_M, PIPE_MTE1, PIPE_MTE2, PIPE_MTE3, PIPE_ALL,
 enum event_t { EVENT_ID0, EVENT_ID1, EVENT_ID2, EVENT_ID3, EVENT_ID4, EVENT_ID5, EVENT_ID6, EVENT_ID7 };
 enum addr_cal_mode_t { inc, dec };
 enum class Order_t : uint8_t { VALUE_INDEX, INDEX_VALUE, ONLY_VALUE, ONLY_INDEX };
-enum QuantMode_t : uint8_t { NoQuant = 0, F322F16 = 1, F322BF16 = 16 };
+// Only the first three are simulated; the others are names for programs to compile with, their values are ours.
+enum QuantMode_t : uint8_t {
+    NoQuant = 0,
+    F322F16 = 1,
+    F322BF16 = 16,
+    DEQF16 = 128,
+    VDEQF16,
+    QF322B8_PRE,
+    VQF322B8_PRE,
+    REQ8,
+    VREQ8
+};
 
 struct half {
     uint16_t bits;

@@ -200,15 +200,3 @@ void VectorDuplicate(const char* name, uint32_t elementBytes, uint32_t bits, con
 }
 
 }  // namespace ascend_sim
-
-void vector_dup(float* dst, float value, int64_t repeat, int64_t dstBlk, int64_t, int64_t dstRep, int64_t)
-{
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof(bits));
-    VectorDuplicate("vector_dup", 4, bits, {AddressOf(dst), dstBlk, dstRep}, repeat);
-}
-
-void vector_dup(half* dst, half value, int64_t repeat, int64_t dstBlk, int64_t, int64_t dstRep, int64_t)
-{
-    VectorDuplicate("vector_dup", 2, value.bits, {AddressOf(dst), dstBlk, dstRep}, repeat);
-}

@@ -235,11 +235,6 @@ void vbrcb(uint16_t* dst, uint16_t* src, int64_t dstBlk, int64_t dstRep, int64_t
     VectorBroadcast(2, {AddressOf(dst), dstBlk, dstRep}, AddressOf(src), repeat);
 }
 
-void vcopy(uint32_t* dst, uint32_t* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep, int64_t srcRep)
-{
-    VectorCopy(4, {AddressOf(dst), dstBlk, dstRep}, {AddressOf(src), srcBlk, srcRep}, repeat);
-}
-
 void set_cmpmask(void* ub)
 {
     constexpr uint64_t CMPMASK_BYTES = 16;

@@ -6,6 +6,7 @@
 
 #include "group.h"
 #include "launch.h"
+#include "listing.h"
 
 namespace ascend_sim {
 
@@ -69,6 +70,8 @@ LocalMemory& Core::Memory(Space space)
 }
 
 bool Core::Checks() const { return group_->Owner().Options().checks; }
+
+bool Core::Lists() const { return group_->Owner().Options().listing; }
 
 std::string Core::Name() const
 {
@@ -184,6 +187,7 @@ void Core::Admit(const Instruction& instruction)
     trace_.records.push_back(record);
     ++trace_.traffic.instructions;
     trace_.traffic.cubeMacs += instruction.cubeMacs;
+    if (Lists()) List(instruction);
     for (const Operand& operand : instruction.operands) {
         if (operand.region.Empty()) continue;
         if (operand.region.space == Space::GM) {
@@ -267,7 +271,7 @@ void Core::After(const Instruction& instruction)
 
 void Core::Scalar(const char* name, double cycles)
 {
-    (void)name;
+    if (Lists()) trace_.listing.emplace_back(name);
     pendingScalarCycles_ += cycles;
 }
 

@@ -66,6 +66,7 @@ public:
     Registers& Regs() { return registers_; }
     CoreTrace& Trace() { return trace_; }
     bool Checks() const;
+    bool Lists() const;
 
     void At(const CallSite& site, Pipe pipe)
     {
@@ -161,6 +162,7 @@ private:
     void Drain(Pipe pipe);
     void Block(Pipe from, Pipe to, uint32_t id, const CallSite& site);
     void InheritScalar(Pipe pipe);
+    void List(const Instruction& instruction);
     void RecordSync(Step step, Pipe pipe, Pipe peer, uint32_t id, uint32_t mode);
     void RequireFlagPair(Pipe from, Pipe to, uint32_t id) const;
     uint32_t Thread(Pipe pipe) const { return ThreadOf(coreInGroup_, pipe); }

@@ -2,6 +2,7 @@
 #include "core.h"
 #include "group.h"
 #include "launch.h"
+#include "listing.h"
 
 namespace ascend_sim {
 
@@ -85,6 +86,7 @@ void Core::RecordSync(Step step, Pipe pipe, Pipe peer, uint32_t id, uint32_t mod
     record.scalarCycles = static_cast<float>(pendingScalarCycles_);
     pendingScalarCycles_ = 0;
     trace_.records.push_back(record);
+    if (Lists()) trace_.listing.push_back(ListSync(record));
 }
 
 void Core::SetFlag(Pipe from, Pipe to, uint32_t id)

@@ -23,7 +23,8 @@ struct LaunchOptions {
     KernelType type = KernelType::MIX;
     uint32_t blockDim = 1;
     uint32_t threads = 1;
-    bool checks = true;  // unwritten bytes and missing order; limits are always checked
+    bool checks = true;    // unwritten bytes and missing order; limits are always checked
+    bool listing = false;  // keep every instruction as text, with its operands
 };
 
 struct LaunchResult {

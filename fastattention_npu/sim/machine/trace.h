@@ -2,6 +2,7 @@
 // the other.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "error.h"
@@ -36,6 +37,7 @@ struct CoreTrace {
     uint32_t group = 0;
     uint32_t coreInGroup = 0;
     std::vector<Record> records;
+    std::vector<std::string> listing;  // one line an instruction with its operands, if the launch asks for it
     Traffic traffic;
 };
 
