@@ -4,6 +4,7 @@
 namespace fastattn {
 
 void BindPlan(nanobind::module_& m);
+void BindRules(nanobind::module_& m);
 void BindSim(nanobind::module_& m);
 
 }  // namespace fastattn
@@ -11,5 +12,6 @@ void BindSim(nanobind::module_& m);
 NB_MODULE(_core, m)
 {
     fastattn::BindPlan(m);
+    fastattn::BindRules(m);
     fastattn::BindSim(m);
 }

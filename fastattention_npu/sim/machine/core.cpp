@@ -60,6 +60,11 @@ Core::Core(const fastattn::SocSpec& soc, CoreKind kind, uint32_t coreInGroup, Gr
 
 uint32_t Core::GroupIndex() const { return group_->Index(); }
 
+uint32_t Core::SubBlocks() const
+{
+    return kind_ == CoreKind::AIV && group_->Owner().Options().type == KernelType::MIX ? 2 : 1;
+}
+
 uint32_t Core::BlockDim() const { return group_->Owner().Options().blockDim; }
 
 LocalMemory& Core::Memory(Space space)

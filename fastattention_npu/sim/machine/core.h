@@ -43,6 +43,7 @@ struct Registers {
     bool countMode = false;
     uint64_t ndPara = 1;
     uint64_t padValue = 0;
+    bool padChosen = false;  // the next padded copy fills with padValue
     uint64_t cmpMaskOffset = 0;  // where set_cmpmask read from
     uint8_t cmpMask[32] = {};
     bool atomicAdd = false;
@@ -60,6 +61,7 @@ public:
     uint32_t GroupIndex() const;
     uint32_t InGroup() const { return coreInGroup_; }
     uint32_t SubBlock() const { return kind_ == CoreKind::AIC ? 0 : coreInGroup_ - 1; }
+    uint32_t SubBlocks() const;  // AIVs, or AICs, that a block of the launch has
     uint32_t BlockDim() const;
     const fastattn::SocSpec& Soc() const { return soc_; }
     LocalMemory& Memory(Space space);
@@ -98,6 +100,8 @@ public:
         execute();
         After(instruction);
     }
+    // Runs something in its place in the pipe's order, right behind the last instruction issued to it.
+    void AfterLast(Pipe pipe, std::function<void()> action) { RunOrEnqueue(pipe, std::move(action)); }
     // Scalar work that stalls the issue of everything else.
     void Scalar(const char* name, double cycles);
 
@@ -114,6 +118,8 @@ public:
     void ScalarLoad(uint64_t address, uint32_t bytes, void* value);
     void ScalarStore(uint64_t address, uint32_t bytes, const void* value);
     void CleanLine(uint64_t address);
+    void CleanAllLines();
+    void RequireGmWrite(uint64_t address, uint32_t bytes) const;
 
     // Around the instructions of Select that use the reserved end of UB.
     void UseReservedUb(bool inside) { insideReserved_ = inside; }
@@ -149,7 +155,7 @@ private:
         bool cleaned = false;  // invalidated since the last fetch
         bool held = false;
     };
-    CacheLine& FetchLine(uint64_t line, bool writing);
+    CacheLine& FetchLine(uint64_t line);
     void RequireMix(const char* what) const;
     void RequireCrossFlag(uint32_t id, uint32_t mode);
     void FinishFlags() const;

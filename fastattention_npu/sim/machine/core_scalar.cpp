@@ -1,6 +1,7 @@
 // The scalar unit's view of GM: a write-back data cache of 64 B lines, which no other unit sees. Reading a line that
 // somebody else has written, without cleaning it first, may give old bytes; what is written stays in the cache until
 // the line is cleaned (DataCacheCleanAndInvalid page).
+#include <algorithm>
 #include <cstring>
 
 #include "core.h"
@@ -23,7 +24,7 @@ Region GmRun(uint64_t start, uint64_t bytes)
 
 }  // namespace
 
-Core::CacheLine& Core::FetchLine(uint64_t line, bool writing)
+Core::CacheLine& Core::FetchLine(uint64_t line)
 {
     CacheLine& cached = lines_[line];
     const GmBuffer* buffer = group_->Owner().Gm().Find(line);
@@ -34,7 +35,6 @@ Core::CacheLine& Core::FetchLine(uint64_t line, bool writing)
     const uint64_t end = std::min(line + LINE_BYTES, buffer->address + buffer->bytes);
     std::memcpy(cached.bytes.data() + (first - line), reinterpret_cast<const void*>(first), end - first);
     cached.held = true;
-    (void)writing;
     return cached;
 }
 
@@ -49,7 +49,7 @@ void Core::ScalarLoad(uint64_t address, uint32_t bytes, void* value)
     const uint64_t at = address - line;
     const bool fresh = lines_.count(line) != 0 && lines_[line].cleaned && !lines_[line].held;
     const bool known = lines_.count(line) != 0 && lines_[line].held;
-    CacheLine& cached = FetchLine(line, false);
+    CacheLine& cached = FetchLine(line);
     const uint64_t mine = bytes == 64 ? ~uint64_t{0} : ((uint64_t{1} << bytes) - 1) << at;
     const bool own = (cached.dirty & mine) == mine;
     const bool changed = std::memcmp(cached.bytes.data() + at, reinterpret_cast<const void*>(address), bytes) != 0;
@@ -67,9 +67,22 @@ void Core::ScalarStore(uint64_t address, uint32_t bytes, const void* value)
 {
     const uint64_t line = address / LINE_BYTES * LINE_BYTES;
     const uint64_t at = address - line;
-    CacheLine& cached = FetchLine(line, true);
+    CacheLine& cached = FetchLine(line);
     std::memcpy(cached.bytes.data() + at, value, bytes);
     cached.dirty |= ((uint64_t{1} << bytes) - 1) << at;
+}
+
+void Core::RequireGmWrite(uint64_t address, uint32_t bytes) const
+{
+    CheckGm({GmRun(address, bytes), "dst", 1, true, false});
+}
+
+void Core::CleanAllLines()
+{
+    std::vector<uint64_t> held;
+    for (const auto& [line, cached] : lines_) held.push_back(line);
+    std::sort(held.begin(), held.end());
+    for (const uint64_t line : held) CleanLine(line);
 }
 
 void Core::CleanLine(uint64_t address)
