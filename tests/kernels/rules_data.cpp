@@ -188,7 +188,7 @@ RULE_KERNEL(mask_left)
 RULE_KERNEL(scalar_ub)
 {
     FillUb(64);
-    if (variant == 0) Pass<HardEvent::V_S>();
+    if (variant != 1) Pass<HardEvent::V_S>();
     const float value = Ub<float>(0).GetValue(3);
     Ub<float>(0).SetValue(3, value + 1.0F);
     if (variant != 2) Pass<HardEvent::S_MTE3>();
