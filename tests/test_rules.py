@@ -7,7 +7,14 @@ from tests.rule_kernels import RULES, broken, run
 
 # rule, kernel, kernel type, blocks, variant that breaks it, what the message must say
 CASES = [
-    ("operand-alignment", "alignment", "aiv", 1, 1, ["Duplicate", "AIV 0.0", "PIPE_V", "'dst'", "UB offset 16", "32 B"]),
+    (
+        "operand-alignment",
+        "alignment",
+        "aiv",
+        1,
+        1,
+        ["Duplicate", "AIV 0.0", "PIPE_V", "'dst'", "UB offset 16", "32 B"],
+    ),
     ("operand-extent", "extent", "aiv", 1, 1, ["Duplicate", "'dst'", "196352"]),
     ("operand-position", "position", "aiv", 1, 1, ["DataCopyPad", "UB"]),
     ("pipe-missing", "pipe_missing", "aic", 1, 1, ["PipeBarrier", "AIC 0", "PIPE_V"]),
@@ -48,7 +55,14 @@ CASES = [
     ("kernel-type", "kernel_type", "aiv", 1, 1, ["CrossCoreSetFlag", "KERNEL_TYPE_AIV_ONLY"]),
     ("kernel-type", "kernel_type", "aiv", 1, 2, ["CrossCoreWaitFlag", "KERNEL_TYPE_AIV_ONLY"]),
     ("deadlock", "cross_twin", "mix", 1, 2, ["AIC 0 waits for cross-core flag 6", "CrossCoreWaitFlag"]),
-    ("syncall-not-all", "sync_all_mixed", "mix", 2, 1, ["AIV 0.1 called SyncAll<false> 0 times", "AIC 0 waits", "AIC 1"]),
+    (
+        "syncall-not-all",
+        "sync_all_mixed",
+        "mix",
+        2,
+        1,
+        ["AIV 0.1 called SyncAll<false> 0 times", "AIC 0 waits", "AIC 1"],
+    ),
     ("syncall-not-all", "sync_all_vector", "mix", 2, 1, ["AIV 1.1 called SyncAll<true> 0 times", "AIV 0.0 waits"]),
     ("syncall-block-dim", "sync_all_vector", "mix", 25, 0, ["SyncAll", "blockDim = 25", "24 cores"]),
     ("mmad-size", "mmad_size", "aic", 1, 1, ["Mmad", "k = 4096", "0 ... 4095", "PIPE_M"]),

@@ -1,5 +1,5 @@
-// Prelude for kernels that run in the simulator through vendor headers: intrinsics are the simulator's instructions, and
-// a pointer's value is an offset into its memory, so qualifiers vanish.
+// Prelude for kernels that run in the simulator through vendor headers: intrinsics are the simulator's instructions,
+// and a pointer's value is an offset into its memory, so qualifiers vanish.
 #pragma once
 #include "stand_in.h"
 

@@ -1,6 +1,6 @@
-// What CANN's compiler brings along and the public Ascend C headers expect: qualifiers that change no meaning for a type
-// checker, and enumerations. Only names matter here; values are ours. Included by typecheck.h and over_isa.h, before any
-// vendor header.
+// What CANN's compiler brings along and the public Ascend C headers expect: qualifiers that change no meaning for a
+// type checker, and enumerations. Only names matter here; values are ours. Included by typecheck.h and over_isa.h,
+// before any vendor header.
 #pragma once
 #include <cstddef>
 #include <cstdint>

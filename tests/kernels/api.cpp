@@ -204,12 +204,12 @@ RULE_KERNEL(compare_select)
     const auto a = Ub<float>(0);
     const auto b = Ub<float>(1024);
     Compare(Ub<uint8_t>(4096), a, b, static_cast<CMPMODE>(variant % 6), 256);
-    Compares(Ub<uint8_t>(4160), a, 0.5F, static_cast<CMPMODE>(variant % 6), 256);
+    Compares(Ub<uint8_t>(4128), a, 0.5F, static_cast<CMPMODE>(variant % 6), 256);
     PipeBarrier<PIPE_V>();
     Select(Ub<float>(8192), Ub<uint8_t>(4096), a, b, SELMODE::VSEL_TENSOR_TENSOR_MODE, 256);
     Select(Ub<float>(9216), Ub<uint8_t>(4096), a, b, SELMODE::VSEL_CMPMASK_SPR, 256);
     PipeBarrier<PIPE_V>();
-    Select(Ub<float>(10240), Ub<uint8_t>(4160), a, -1.0F, SELMODE::VSEL_TENSOR_SCALAR_MODE, 256);
+    Select(Ub<float>(10240), Ub<uint8_t>(4128), a, -1.0F, SELMODE::VSEL_TENSOR_SCALAR_MODE, 256);
     PipeBarrier<PIPE_V>();
     Copy(Ub<float>(11264), Ub<float>(8192), 60, 4, CopyRepeatParams(1, 1, 8, 8));
     DataCopy(Ub<float>(12288), Ub<float>(8192), 256);
@@ -217,6 +217,6 @@ RULE_KERNEL(compare_select)
     Copy(Ub<float>(11264 + 224), Ub<float>(0), 8, 4, CopyRepeatParams(1, 1, 8, 8));
     Pass<HardEvent::V_MTE3>();
     DataCopy(Gm<float>(out), Ub<float>(8192), 1280);
-    DataCopy(Gm<uint8_t>(out + 8192), Ub<uint8_t>(4096), 96);
+    DataCopy(Gm<uint8_t>(out + 8192), Ub<uint8_t>(4096), 64);
     ResetMask();
 }

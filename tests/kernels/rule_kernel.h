@@ -2,7 +2,7 @@
 #pragma once
 #include "kernel_operator.h"
 
-#define RULE_KERNEL(name) \
+#define RULE_KERNEL(name)                                                                                 \
     extern "C" __global__ __aicore__ void name([[maybe_unused]] GM_ADDR in, [[maybe_unused]] GM_ADDR out, \
                                                [[maybe_unused]] GM_ADDR workspace, [[maybe_unused]] int64_t variant)
 

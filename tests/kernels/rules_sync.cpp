@@ -59,7 +59,8 @@ RULE_KERNEL(cross_id)
 
 RULE_KERNEL(cross_reserved)
 {
-    if ASCEND_IS_AIC return;
+    if ASCEND_IS_AIC
+        return;
     const uint16_t id = variant == 0 ? 3 : 12;
     CrossCoreSetFlag<1, PIPE_MTE3>(id);
     CrossCoreWaitFlag(id);
@@ -149,7 +150,8 @@ RULE_KERNEL(sync_all_mixed)
 
 RULE_KERNEL(sync_all_vector)
 {
-    if ASCEND_IS_AIC return;
+    if ASCEND_IS_AIC
+        return;
     const bool misses = variant == 1 && GetBlockIdx() == 3;
     if (!misses) SyncAll<true>();
 }
@@ -157,7 +159,8 @@ RULE_KERNEL(sync_all_vector)
 // One core is a release ahead of the others: each set counts for its own turn.
 RULE_KERNEL(run_ahead)
 {
-    if ASCEND_IS_AIV return;
+    if ASCEND_IS_AIV
+        return;
     auto ws = Gm<float>(workspace);
     const int64_t block = GetBlockIdx();
     CrossCoreSetFlag<0, PIPE_FIX>(0);
@@ -184,7 +187,8 @@ RULE_KERNEL(race_local)
 // (2). Block 1 reads what the launcher put there, so that nothing else is wrong.
 RULE_KERNEL(race_groups)
 {
-    if ASCEND_IS_AIC return;
+    if ASCEND_IS_AIC
+        return;
     const int64_t core = GetBlockIdx();
     auto gm = Gm<float>(out);
     if (variant == 2) SyncAll<true>();
@@ -201,7 +205,8 @@ RULE_KERNEL(race_groups)
 // Every vector core adds to the same place: atomics need no order among themselves, a plain store (1) does.
 RULE_KERNEL(race_atomic)
 {
-    if ASCEND_IS_AIC return;
+    if ASCEND_IS_AIC
+        return;
     Duplicate(Ub<float>(0), 1.0F + 0.1F * static_cast<float>(GetBlockIdx()), 64);
     Pass<HardEvent::V_MTE3>();
     if (variant == 0) SetAtomicAdd<float>();
@@ -233,7 +238,8 @@ RULE_KERNEL(atomic_type)
 RULE_KERNEL(dcache)
 {
     auto ws = Gm<uint32_t>(workspace);
-    if ASCEND_IS_AIC return;
+    if ASCEND_IS_AIC
+        return;
     if (GetSubBlockIdx() == 0) {
         ws.SetValue(0, 7U);
         if (variant != 2) DataCacheCleanAndInvalid<uint32_t, CacheLine::SINGLE_CACHE_LINE, DcciDst::CACHELINE_OUT>(ws);

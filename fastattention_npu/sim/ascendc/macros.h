@@ -33,7 +33,8 @@ inline ascend_sim::Rule RuleOfField(const char* field)
 {
     const std::string_view name(field);
     if (name.find("epeat") != name.npos && name.find("tride") == name.npos) return ascend_sim::Rule::REPEAT_WRAP;
-    if (name.find("BlkStride") != name.npos || name.find("RepStride") != name.npos) return ascend_sim::Rule::STRIDE_WRAP;
+    if (name.find("BlkStride") != name.npos || name.find("RepStride") != name.npos)
+        return ascend_sim::Rule::STRIDE_WRAP;
     return ascend_sim::Rule::FIELD_RANGE;
 }
 

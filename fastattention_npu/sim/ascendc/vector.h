@@ -87,8 +87,8 @@ void OverCount(uint32_t count, const Body& body)
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, uint64_t mask, \
               Narrow<uint8_t> repeatTime, const BinaryRepeatParams& p, ASCENDC_HERE)                            \
     {                                                                                                           \
-        Here(#Name, file, line, PIPE_V);                                                                                \
-        UseLanes<T, isSetMask>(mask);                                                      \
+        Here(#Name, file, line, PIPE_V);                                                                        \
+        UseLanes<T, isSetMask>(mask);                                                                           \
         intrinsic(dst.Address(), src0.Address(), src1.Address(), repeatTime.Get("repeatTime"),                  \
                   p.dstBlkStride.Get("dstBlkStride"), p.src0BlkStride.Get("src0BlkStride"),                     \
                   p.src1BlkStride.Get("src1BlkStride"), p.dstRepStride.Get("dstRepStride"),                     \
@@ -98,7 +98,7 @@ void OverCount(uint32_t count, const Body& body)
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, int32_t count, \
               ASCENDC_HERE)                                                                                     \
     {                                                                                                           \
-        Here(#Name, file, line, PIPE_V);                                                                                \
+        Here(#Name, file, line, PIPE_V);                                                                        \
         OverCount(static_cast<uint32_t>(count),                                                                 \
                   [&] { intrinsic(dst.Address(), src0.Address(), src1.Address(), 1, 1, 1, 1, 8, 8, 8); });      \
     }
@@ -115,8 +115,8 @@ ASCENDC_BINARY(Min, vmin)
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, uint64_t mask,               \
               Narrow<uint8_t> repeatTime, const UnaryRepeatParams& p, ASCENDC_HERE)                                    \
     {                                                                                                                  \
-        Here(#Name, file, line, PIPE_V);                                                                                       \
-        UseLanes<T, isSetMask>(mask);                                                             \
+        Here(#Name, file, line, PIPE_V);                                                                               \
+        UseLanes<T, isSetMask>(mask);                                                                                  \
         intrinsic(dst.Address(), src.Address(), scalarValue, repeatTime.Get("repeatTime"),                             \
                   p.dstBlkStride.Get("dstBlkStride"), p.srcBlkStride.Get("srcBlkStride"),                              \
                   p.dstRepStride.Get("dstRepStride"), p.srcRepStride.Get("srcRepStride"));                             \
@@ -124,7 +124,7 @@ ASCENDC_BINARY(Min, vmin)
     template <class T>                                                                                                 \
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, int32_t count, ASCENDC_HERE) \
     {                                                                                                                  \
-        Here(#Name, file, line, PIPE_V);                                                                                       \
+        Here(#Name, file, line, PIPE_V);                                                                               \
         OverCount<Restore::MASK_FIRST>(static_cast<uint32_t>(count),                                                   \
                                        [&] { intrinsic(dst.Address(), src.Address(), scalarValue, 1, 1, 1, 8, 8); });  \
     }
@@ -139,8 +139,8 @@ ASCENDC_SCALAR(Mins, vmins)
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint64_t mask, Narrow<uint8_t> repeatTime,    \
               const UnaryRepeatParams& p, ASCENDC_HERE)                                                           \
     {                                                                                                             \
-        Here(#Name, file, line, PIPE_V);                                                                                  \
-        UseLanes<T, isSetMask>(mask);                                                        \
+        Here(#Name, file, line, PIPE_V);                                                                          \
+        UseLanes<T, isSetMask>(mask);                                                                             \
         intrinsic(dst.Address(), src.Address(), repeatTime.Get("repeatTime"), p.dstBlkStride.Get("dstBlkStride"), \
                   p.srcBlkStride.Get("srcBlkStride"), p.dstRepStride.Get("dstRepStride"),                         \
                   p.srcRepStride.Get("srcRepStride"));                                                            \
@@ -148,7 +148,7 @@ ASCENDC_SCALAR(Mins, vmins)
     template <class T>                                                                                            \
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t count, ASCENDC_HERE)                  \
     {                                                                                                             \
-        Here(#Name, file, line, PIPE_V);                                                                                  \
+        Here(#Name, file, line, PIPE_V);                                                                          \
         OverCount(static_cast<uint32_t>(count), [&] { intrinsic(dst.Address(), src.Address(), 1, 1, 1, 8, 8); }); \
     }
 ASCENDC_UNARY(Exp, vexp)
@@ -163,8 +163,8 @@ ASCENDC_UNARY(Relu, vrelu)
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, Narrow<uint8_t> repeat, int32_t mask,        \
               int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride, ASCENDC_HERE)                    \
     {                                                                                                            \
-        Here(#Name, file, line, PIPE_V);                                                                                 \
-        UseLanes<T, isSetMask>(static_cast<uint64_t>(mask));                                \
+        Here(#Name, file, line, PIPE_V);                                                                         \
+        UseLanes<T, isSetMask>(static_cast<uint64_t>(mask));                                                     \
         intrinsic(dst.Address(), src.Address(), repeat.Get("repeat"), dstRepStride, srcBlkStride, srcRepStride); \
     }
 ASCENDC_BLOCK_REDUCE(BlockReduceMax, vcgmax)
@@ -182,14 +182,14 @@ constexpr Order_t OrderOf(ReduceOrder order)
     }
 }
 
-#define ASCENDC_WHOLE_REDUCE(Name, intrinsic)                                                                        \
-    template <class T, bool isSetMask = true>                                                                        \
-    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t mask, int32_t repeatTime,                \
-              int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride,                                      \
-              ReduceOrder order = ReduceOrder::ORDER_VALUE_INDEX, ASCENDC_HERE)                                      \
-    {                                                                                                                \
-        Here(#Name, file, line, PIPE_V);                                                                             \
-        UseLanes<T, isSetMask>(static_cast<uint64_t>(mask));                                                         \
+#define ASCENDC_WHOLE_REDUCE(Name, intrinsic)                                                                          \
+    template <class T, bool isSetMask = true>                                                                          \
+    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t mask, int32_t repeatTime,                  \
+              int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride,                                        \
+              ReduceOrder order = ReduceOrder::ORDER_VALUE_INDEX, ASCENDC_HERE)                                        \
+    {                                                                                                                  \
+        Here(#Name, file, line, PIPE_V);                                                                               \
+        UseLanes<T, isSetMask>(static_cast<uint64_t>(mask));                                                           \
         intrinsic(dst.Address(), src.Address(), repeatTime, dstRepStride, srcBlkStride, srcRepStride, OrderOf(order)); \
     }
 ASCENDC_WHOLE_REDUCE(WholeReduceMax, vcmax)
@@ -269,7 +269,8 @@ inline void Convert(float* dst, half* src, RoundMode mode, int64_t repeat, int64
 inline void Convert(float* dst, bfloat16_t* src, RoundMode mode, int64_t repeat, int64_t dstBlk, int64_t srcBlk,
                     int64_t dstRep, int64_t srcRep)
 {
-    Require(mode == RoundMode::CAST_NONE, "roundMode: bfloat16_t to float takes CAST_NONE", ascend_sim::Rule::CAST_MODE);
+    Require(mode == RoundMode::CAST_NONE, "roundMode: bfloat16_t to float takes CAST_NONE",
+            ascend_sim::Rule::CAST_MODE);
     vconv_bf162f32(dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
 }
 

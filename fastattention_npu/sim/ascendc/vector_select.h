@@ -4,14 +4,14 @@
 
 namespace AscendC {
 
-#define ASCENDC_BY_MODE(prefix, ...)                                        \
-    switch (cmpMode) {                                                      \
-        case CMPMODE::LT: prefix##_lt(__VA_ARGS__); break;                  \
-        case CMPMODE::GT: prefix##_gt(__VA_ARGS__); break;                  \
-        case CMPMODE::EQ: prefix##_eq(__VA_ARGS__); break;                  \
-        case CMPMODE::LE: prefix##_le(__VA_ARGS__); break;                  \
-        case CMPMODE::GE: prefix##_ge(__VA_ARGS__); break;                  \
-        default: prefix##_ne(__VA_ARGS__); break;                           \
+#define ASCENDC_BY_MODE(prefix, ...)                       \
+    switch (cmpMode) {                                     \
+        case CMPMODE::LT: prefix##_lt(__VA_ARGS__); break; \
+        case CMPMODE::GT: prefix##_gt(__VA_ARGS__); break; \
+        case CMPMODE::EQ: prefix##_eq(__VA_ARGS__); break; \
+        case CMPMODE::LE: prefix##_le(__VA_ARGS__); break; \
+        case CMPMODE::GE: prefix##_ge(__VA_ARGS__); break; \
+        default: prefix##_ne(__VA_ARGS__); break;          \
     }
 
 template <class T>

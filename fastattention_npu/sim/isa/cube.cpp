@@ -77,7 +77,8 @@ void Mad(FloatType type, uint64_t c, uint64_t a, uint64_t b, int64_t m, int64_t 
     if (kDirectionAlign) Refuse(Rule::MMAD_OPTION, "kDirectionAlign applies to fp32 operands");
     if (cmatrixSource) Refuse("cmatrixSource (bias table) is not simulated");
     if (m == 0 || k == 0 || n == 0) return;
-    if (m == 1) Refuse(Rule::MMAD_GEMV, "m = 1 switches to GEMV mode, which reads A as one contiguous row; round m up to 16");
+    if (m == 1)
+        Refuse(Rule::MMAD_GEMV, "m = 1 switches to GEMV mode, which reads A as one contiguous row; round m up to 16");
     const uint64_t mf = Fractals(m);
     const uint64_t kf = Fractals(k);
     const uint64_t nf = Fractals(n);

@@ -1,5 +1,5 @@
-// FIX: L0C into GM or L1, optionally narrowing: to rows (NZ to ND) or strip by strip (NZ). Source of the limits: Fixpipe
-// page.
+// FIX: L0C into GM or L1, optionally narrowing: to rows (NZ to ND) or strip by strip (NZ). Source of the limits:
+// Fixpipe page.
 #include "engine.h"
 
 using namespace ascend_sim;
@@ -100,13 +100,14 @@ void RequireForm(Space space, int64_t nSize, int64_t srcStride, int64_t mSize, i
     if (dstStride == 0) Refuse(Rule::FIX_DST_STRIDE, "dstStride = 0 is not valid");
     Limit("dstStride", dstStride, 1, UINT32_MAX);
     if (!nz2nd && nSize % static_cast<int64_t>(FRACTAL) != 0) {
-        Self().Refuse(Rule::FIX_NZ_SIZE, Format("nSize = %lld of an NZ result is not a multiple of 16",
-                                                static_cast<long long>(nSize)));
+        Self().Refuse(Rule::FIX_NZ_SIZE,
+                      Format("nSize = %lld of an NZ result is not a multiple of 16", static_cast<long long>(nSize)));
     }
     if (unitFlag != 0 && unitFlag != 2 && unitFlag != 3) Refuse(Rule::MMAD_OPTION, "unitFlag is 0, 2 or 3");
     if (srcStride < mSize) {
-        Self().Refuse(Rule::FIX_SRC_STRIDE, Format("srcStride = %lld is smaller than mSize = %lld: strips would overlap",
-                                                   static_cast<long long>(srcStride), static_cast<long long>(mSize)));
+        Self().Refuse(Rule::FIX_SRC_STRIDE,
+                      Format("srcStride = %lld is smaller than mSize = %lld: strips would overlap",
+                             static_cast<long long>(srcStride), static_cast<long long>(mSize)));
     }
 }
 

@@ -295,41 +295,41 @@ FASTATTN_VECTOR_REDUCE(vcgmin, ReduceKind::BLOCK_MIN)
 FASTATTN_VECTOR_REDUCE(vcgadd, ReduceKind::BLOCK_SUM)
 #undef FASTATTN_VECTOR_REDUCE
 
-#define FASTATTN_WHOLE_REDUCE(name, kind, max)                                                                    \
-    template <class T>                                                                                           \
-    void name(T* dst, T* src, int64_t repeat, int64_t dstRep, int64_t srcBlk, int64_t srcRep, Order_t order)     \
-    {                                                                                                            \
-        using namespace ascend_sim;                                                                              \
-        if (order == Order_t::ONLY_VALUE) {                                                                      \
-            VectorReduce(#name, kind, FloatTypeOf<T>(), AddressOf(dst), AddressOf(src), repeat, dstRep, srcBlk,   \
-                         srcRep);                                                                                \
-        } else {                                                                                                 \
-            VectorReduceIndexed(#name, max, FloatTypeOf<T>(), AddressOf(dst), AddressOf(src), repeat, dstRep,     \
-                                srcBlk, srcRep, order);                                                          \
-        }                                                                                                        \
+#define FASTATTN_WHOLE_REDUCE(name, kind, max)                                                                        \
+    template <class T>                                                                                                \
+    void name(T* dst, T* src, int64_t repeat, int64_t dstRep, int64_t srcBlk, int64_t srcRep, Order_t order)          \
+    {                                                                                                                 \
+        using namespace ascend_sim;                                                                                   \
+        if (order == Order_t::ONLY_VALUE) {                                                                           \
+            VectorReduce(#name, kind, FloatTypeOf<T>(), AddressOf(dst), AddressOf(src), repeat, dstRep, srcBlk,       \
+                         srcRep);                                                                                     \
+        } else {                                                                                                      \
+            VectorReduceIndexed(#name, max, FloatTypeOf<T>(), AddressOf(dst), AddressOf(src), repeat, dstRep, srcBlk, \
+                                srcRep, order);                                                                       \
+        }                                                                                                             \
     }
 FASTATTN_WHOLE_REDUCE(vcmax, ReduceKind::WHOLE_MAX, true)
 FASTATTN_WHOLE_REDUCE(vcmin, ReduceKind::WHOLE_MIN, false)
 #undef FASTATTN_WHOLE_REDUCE
 
 // Comparison of two tensors, and of a tensor with a scalar, into consecutive bits.
-#define FASTATTN_COMPARE(suffix, op)                                                                              \
-    template <class T>                                                                                           \
+#define FASTATTN_COMPARE(suffix, op)                                                                               \
+    template <class T>                                                                                             \
     void vcmpv_##suffix(uint8_t* dst, T* src0, T* src1, int64_t repeat, int64_t, int64_t src0Blk, int64_t src1Blk, \
-                        int64_t, int64_t src0Rep, int64_t src1Rep)                                               \
-    {                                                                                                            \
-        using namespace ascend_sim;                                                                              \
-        const VectorOperand second{AddressOf(src1), src1Blk, src1Rep};                                            \
+                        int64_t, int64_t src0Rep, int64_t src1Rep)                                                 \
+    {                                                                                                              \
+        using namespace ascend_sim;                                                                                \
+        const VectorOperand second{AddressOf(src1), src1Blk, src1Rep};                                             \
         VectorCompare("vcmpv_" #suffix, op, FloatTypeOf<T>(), AddressOf(dst), {AddressOf(src0), src0Blk, src0Rep}, \
-                      &second, 0, repeat);                                                                       \
-    }                                                                                                            \
-    template <class T>                                                                                           \
-    void vcmpvs_##suffix(uint8_t* dst, T* src0, T scalar, int64_t repeat, int64_t, int64_t srcBlk, int64_t,       \
-                         int64_t srcRep)                                                                         \
-    {                                                                                                            \
-        using namespace ascend_sim;                                                                              \
-        VectorCompare("vcmpvs_" #suffix, op, FloatTypeOf<T>(), AddressOf(dst), {AddressOf(src0), srcBlk, srcRep}, \
-                      nullptr, static_cast<float>(scalar), repeat);                                               \
+                      &second, 0, repeat);                                                                         \
+    }                                                                                                              \
+    template <class T>                                                                                             \
+    void vcmpvs_##suffix(uint8_t* dst, T* src0, T scalar, int64_t repeat, int64_t, int64_t srcBlk, int64_t,        \
+                         int64_t srcRep)                                                                           \
+    {                                                                                                              \
+        using namespace ascend_sim;                                                                                \
+        VectorCompare("vcmpvs_" #suffix, op, FloatTypeOf<T>(), AddressOf(dst), {AddressOf(src0), srcBlk, srcRep},  \
+                      nullptr, static_cast<float>(scalar), repeat);                                                \
     }
 FASTATTN_COMPARE(lt, CompareOp::LT)
 FASTATTN_COMPARE(gt, CompareOp::GT)

@@ -1,5 +1,5 @@
-// MTE1 loads that change the layout of more than one fractal: LoadDataWithTranspose turns squares, LoadData3DV2 (image to
-// columns) moves a matrix from L1 strips into L0A rows of fractals, or turned into L0B. Of the image form only the
+// MTE1 loads that change the layout of more than one fractal: LoadDataWithTranspose turns squares, LoadData3DV2 (image
+// to columns) moves a matrix from L1 strips into L0A rows of fractals, or turned into L0B. Of the image form only the
 // matrix mover is simulated: filter, stride and dilation of 1, no padding.
 #include <algorithm>
 
@@ -188,8 +188,8 @@ void LoadImage(bool left, uint32_t elementBytes, uint64_t dst, uint64_t src, con
     instruction.cycles = core.Soc().mte1HeadCycles + static_cast<double>(bytes) / rate;
     instruction.operands.Add(TracksInit(Writes("dst", Run(space, dst, bytes), FRACTAL_BYTES)));
     const uint64_t first = src + (matrix.k0 / c0 * matrix.rowsInL1 + matrix.m0) * BLOCK_BYTES;
-    const Region in = Rows(Space::L1, first, matrix.m * BLOCK_BYTES, static_cast<uint32_t>(strips),
-                           matrix.rowsInL1 * BLOCK_BYTES);
+    const Region in =
+        Rows(Space::L1, first, matrix.m * BLOCK_BYTES, static_cast<uint32_t>(strips), matrix.rowsInL1 * BLOCK_BYTES);
     instruction.operands.Add(TracksInit(Reads("src", in, L1_ALIGN_BYTES)));
     const bool transpose = !left || p.transpose;
     core.Issue(instruction, [=, &core] { MoveMatrix(core, space, matrix, transpose); });

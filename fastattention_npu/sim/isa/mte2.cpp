@@ -175,7 +175,8 @@ void copy_gm_to_ubuf_align(uint32_t elementBytes, void* dst, const void* src, ui
             const void* filler = chosen ? static_cast<const void*>(&value) : row;
             for (uint64_t at = 0; at < left; at += elementBytes) std::memcpy(out + at, filler, elementBytes);
             std::memcpy(out + left, row, bytes);
-            for (uint64_t at = left + bytes; at < ubBytes; at += elementBytes) std::memcpy(out + at, filler, elementBytes);
+            for (uint64_t at = left + bytes; at < ubBytes; at += elementBytes)
+                std::memcpy(out + at, filler, elementBytes);
         }
     });
     if (chosen || ubBytes == bytes || !core.Checks()) return;

@@ -75,7 +75,7 @@ void copy_ubuf_to_gm_align(uint32_t elementBytes, void* dst, const void* src, ui
     Limit("dstStride", dstGap, 0, UINT32_MAX);
     if (lenBurst % elementBytes != 0) {
         Self().Refuse(Rule::BURST_ELEMENTS, Format("blockLen = %lld B is not a multiple of the %u-byte element",
-                             static_cast<long long>(lenBurst), elementBytes));
+                                                   static_cast<long long>(lenBurst), elementBytes));
     }
     if (nBurst == 0 || lenBurst == 0) return;
     const auto bursts = static_cast<uint32_t>(nBurst);

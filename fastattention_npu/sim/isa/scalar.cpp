@@ -32,8 +32,8 @@ void RequireAtomicType(AtomicElement element)
     static const char* const names[] = {"float", "half", "bfloat16_t", "another type"};
     const auto mode = static_cast<uint32_t>(registers.atomicType);
     if (static_cast<uint32_t>(element) == mode) return;
-    Self().Refuse(Rule::ATOMIC_TYPE, Format("a store of %s in the atomic mode of %s",
-                                            names[static_cast<uint32_t>(element)], names[mode]));
+    Self().Refuse(Rule::ATOMIC_TYPE,
+                  Format("a store of %s in the atomic mode of %s", names[static_cast<uint32_t>(element)], names[mode]));
 }
 
 void NoteSyncAll(bool aivOnly) { Self().NoteSyncAll(aivOnly); }

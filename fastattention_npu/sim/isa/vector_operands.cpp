@@ -38,12 +38,12 @@ void LimitOperand(const char* name, const VectorOperand& operand, int64_t blockS
     if (operand.blockStride < low || operand.blockStride > blockStrideMax) {
         const Rule rule = operand.blockStride == 0 ? Rule::DST_BLOCK_STRIDE : Rule::STRIDE_WRAP;
         Self().Refuse(rule, Format("%s block stride %lld is outside %lld ... %lld", name,
-                             static_cast<long long>(operand.blockStride), static_cast<long long>(low),
-                             static_cast<long long>(blockStrideMax)));
+                                   static_cast<long long>(operand.blockStride), static_cast<long long>(low),
+                                   static_cast<long long>(blockStrideMax)));
     }
     if (operand.repeatStride < 0 || operand.repeatStride > 255) {
-        Self().Refuse(
-            Rule::STRIDE_WRAP, Format("%s repeat stride %lld is outside 0 ... 255", name, static_cast<long long>(operand.repeatStride)));
+        Self().Refuse(Rule::STRIDE_WRAP, Format("%s repeat stride %lld is outside 0 ... 255", name,
+                                                static_cast<long long>(operand.repeatStride)));
     }
 }
 

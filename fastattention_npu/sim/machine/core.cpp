@@ -85,15 +85,15 @@ std::string Core::Name() const
 
 void Core::Refuse(Rule rule, const std::string& what) const
 {
-    throw SimulatorError(rule, Format("%s on %s, %s: %s", Describe(site_).c_str(), Name().c_str(), PipeName(sitePipe_),
-                                      what.c_str()));
+    throw SimulatorError(
+        rule, Format("%s on %s, %s: %s", Describe(site_).c_str(), Name().c_str(), PipeName(sitePipe_), what.c_str()));
 }
 
 void Core::Warn(Rule rule, const std::string& what) const
 {
-    const std::string text = Format("%s on %s, %s: %s", Describe(site_).c_str(), Name().c_str(), PipeName(sitePipe_),
-                                    what.c_str()) +
-                             Cite(rule);
+    const std::string text =
+        Format("%s on %s, %s: %s", Describe(site_).c_str(), Name().c_str(), PipeName(sitePipe_), what.c_str()) +
+        Cite(rule);
     for (const Hazard& known : group_->Hazards()) {
         if (known.rule == rule && known.text == text) return;
     }
@@ -104,7 +104,7 @@ void Core::Limit(const char* argument, int64_t value, int64_t low, int64_t high,
 {
     if (value >= low && value <= high) return;
     Refuse(rule, Format("%s = %lld is outside %lld ... %lld", argument, static_cast<long long>(value),
-                  static_cast<long long>(low), static_cast<long long>(high)));
+                        static_cast<long long>(low), static_cast<long long>(high)));
 }
 
 uint64_t Core::LimitBytes(Space space) const
@@ -118,16 +118,18 @@ void Core::CheckLocal(const Operand& operand) const
 {
     const Region& region = operand.region;
     if (!Has(kind_, region.space)) {
-        Refuse(Rule::POSITION, Format("operand '%s' lies in %s, which %s does not have", operand.name, SpaceName(region.space),
-                      Name().c_str()));
+        Refuse(Rule::POSITION, Format("operand '%s' lies in %s, which %s does not have", operand.name,
+                                      SpaceName(region.space), Name().c_str()));
     }
     if (region.start % operand.alignBytes != 0) {
-        Refuse(Rule::ALIGNMENT, Format("operand '%s' starts at %s offset %llu, which is not a multiple of %u B", operand.name,
+        Refuse(Rule::ALIGNMENT,
+               Format("operand '%s' starts at %s offset %llu, which is not a multiple of %u B", operand.name,
                       SpaceName(region.space), static_cast<unsigned long long>(region.start), operand.alignBytes));
     }
     const uint64_t limit = LimitBytes(region.space);
     if (region.End() > limit) {
-        Refuse(Rule::EXTENT, Format("operand '%s' covers %s bytes [%llu, %llu), %llu past the %llu that can be used", operand.name,
+        Refuse(Rule::EXTENT,
+               Format("operand '%s' covers %s bytes [%llu, %llu), %llu past the %llu that can be used", operand.name,
                       SpaceName(region.space), static_cast<unsigned long long>(region.start),
                       static_cast<unsigned long long>(region.End()),
                       static_cast<unsigned long long>(region.End() - limit), static_cast<unsigned long long>(limit)));
@@ -141,22 +143,24 @@ void Core::CheckGm(const Operand& operand) const
     const GmBuffer* buffer = gm.Find(region.start);
     if (buffer == nullptr) {
         const GmBuffer* near = gm.Nearest(region.start);
-        Refuse(Rule::GM_BOUNDS, Format("operand '%s' starts outside every GM buffer of the launch (%s)", operand.name,
-                      near == nullptr
-                          ? "below all of them"
-                          : Format("%llu B past the end of '%s'",
-                                   static_cast<unsigned long long>(region.start - near->address - near->bytes),
-                                   near->name.c_str())
-                                .c_str()));
+        Refuse(
+            Rule::GM_BOUNDS,
+            Format("operand '%s' starts outside every GM buffer of the launch (%s)", operand.name,
+                   near == nullptr ? "below all of them"
+                                   : Format("%llu B past the end of '%s'",
+                                            static_cast<unsigned long long>(region.start - near->address - near->bytes),
+                                            near->name.c_str())
+                                         .c_str()));
     }
     const uint64_t end = buffer->address + buffer->bytes;
     if (region.End() > end) {
         Refuse(Rule::GM_BOUNDS, Format("operand '%s' runs %llu B past the end of GM buffer '%s' (%llu B)", operand.name,
-                      static_cast<unsigned long long>(region.End() - end), buffer->name.c_str(),
-                      static_cast<unsigned long long>(buffer->bytes)));
+                                       static_cast<unsigned long long>(region.End() - end), buffer->name.c_str(),
+                                       static_cast<unsigned long long>(buffer->bytes)));
     }
     if (operand.write && !buffer->writable) {
-        Refuse(Rule::GM_READ_ONLY, Format("operand '%s' writes GM buffer '%s', which is an input", operand.name, buffer->name.c_str()));
+        Refuse(Rule::GM_READ_ONLY,
+               Format("operand '%s' writes GM buffer '%s', which is an input", operand.name, buffer->name.c_str()));
     }
 }
 
@@ -167,11 +171,11 @@ void Core::CheckWritten(const Operand& operand, InitMap& init, uint64_t base, co
         if (unwritten < 0) return;
         const bool filler = operand.region.space == Space::UB && filler_ != nullptr &&
                             filler_->Written(static_cast<uint64_t>(unwritten), 1);
-        throw SimulatorError(filler ? Rule::PAD_FILLER : Rule::UNWRITTEN,
-                             Format("%s on %s, %s: operand '%s' reads %s byte %lld, which %s", Describe(site).c_str(),
-                                    Name().c_str(), PipeName(pipe), operand.name, SpaceName(operand.region.space),
-                                    static_cast<long long>(unwritten),
-                                    filler ? "DataCopyPad filled without a padding value" : "nobody has written"));
+        throw SimulatorError(
+            filler ? Rule::PAD_FILLER : Rule::UNWRITTEN,
+            Format("%s on %s, %s: operand '%s' reads %s byte %lld, which %s", Describe(site).c_str(), Name().c_str(),
+                   PipeName(pipe), operand.name, SpaceName(operand.region.space), static_cast<long long>(unwritten),
+                   filler ? "DataCopyPad filled without a padding value" : "nobody has written"));
     });
 }
 
@@ -179,7 +183,7 @@ void Core::Admit(const Instruction& instruction)
 {
     if (!Has(kind_, instruction.pipe)) {
         Refuse(Rule::PIPE, Format("%s runs on %s, which %s does not have", instruction.name, PipeName(instruction.pipe),
-                      Name().c_str()));
+                                  Name().c_str()));
     }
     Record record;
     record.pipe = instruction.pipe;

@@ -43,13 +43,13 @@ struct Registers {
     bool countMode = false;
     uint64_t ndPara = 1;
     uint64_t padValue = 0;
-    bool padChosen = false;  // the next padded copy fills with padValue
+    bool padChosen = false;      // the next padded copy fills with padValue
     uint64_t cmpMaskOffset = 0;  // where set_cmpmask read from
     uint8_t cmpMask[32] = {};
     bool atomicAdd = false;
-    uint8_t atomicType = 0;     // FloatType of the atomic mode
-    bool maskChosen = true;     // the kernel set the mask itself; false: an API left it
-    uint64_t fmatrix = 0;       // height, width and padding of the next 3D load
+    uint8_t atomicType = 0;  // FloatType of the atomic mode
+    bool maskChosen = true;  // the kernel set the mask itself; false: an API left it
+    uint64_t fmatrix = 0;    // height, width and padding of the next 3D load
     uint64_t loadPadding = 0;
 };
 
@@ -184,7 +184,7 @@ private:
     Pipe sitePipe_ = Pipe::S;
     std::string waiting_;
     std::array<uint32_t, 2> syncAlls_{};  // SyncAll<false>, SyncAll<true>
-    uint16_t usedReservedIds_ = 0;  // flag ids 11 ... 14 used outside SyncAll
+    uint16_t usedReservedIds_ = 0;        // flag ids 11 ... 14 used outside SyncAll
     bool insideSyncAll_ = false;
     bool insideReserved_ = false;
     bool reservedUsed_ = false;      // Select has used the reserved end of UB

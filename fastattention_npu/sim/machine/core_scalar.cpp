@@ -100,9 +100,8 @@ void Core::CleanLine(uint64_t address)
         if (end == at) continue;
         instruction.operands = {};
         instruction.operands.Add({GmRun(line + at, end - at), "line", 1, true, false});
-        Issue(instruction, [&] {
-            std::memcpy(reinterpret_cast<void*>(line + at), cached.bytes.data() + at, end - at);
-        });
+        Issue(instruction,
+              [&] { std::memcpy(reinterpret_cast<void*>(line + at), cached.bytes.data() + at, end - at); });
         at = end;
     }
     if (cached.dirty == 0) Scalar("dcci", soc_.scalarGmReadCycles);

@@ -58,7 +58,8 @@ void Core::Block(Pipe from, Pipe to, uint32_t id, const CallSite& site)
     const std::string text = Format("%s waits for flag %s_%s id %u at %s, which was not set", PipeName(to),
                                     PipeName(from) + 5, PipeName(to) + 5, id, Describe(site).c_str());
     // Everything that could still set the flag has run or waits itself: the scalar unit would never go on.
-    if (to == Pipe::S) throw SimulatorError(Rule::FLAG_NEVER_SET, Format("deadlock on %s: %s", Name().c_str(), text.c_str()));
+    if (to == Pipe::S)
+        throw SimulatorError(Rule::FLAG_NEVER_SET, Format("deadlock on %s: %s", Name().c_str(), text.c_str()));
     PipeQueue& queue = pipes_[static_cast<uint32_t>(to)];
     queue.blocked = true;
     queue.blockedOn = FlagIndex(from, to, id);
@@ -134,7 +135,8 @@ void Core::WaitFlag(Pipe from, Pipe to, uint32_t id)
 void Core::Barrier(Pipe pipe)
 {
     if (pipe == Pipe::S) Refuse(Rule::BARRIER_SCALAR, "PipeBarrier<PIPE_S> is illegal");
-    if (pipe != Pipe::ALL && !Has(kind_, pipe)) Refuse(Rule::PIPE, Format("%s has no %s", Name().c_str(), PipeName(pipe)));
+    if (pipe != Pipe::ALL && !Has(kind_, pipe))
+        Refuse(Rule::PIPE, Format("%s has no %s", Name().c_str(), PipeName(pipe)));
     RecordSync(Step::BARRIER, pipe, pipe, 0, 0);
     RaceDetector& races = group_->Races();
     if (pipe != Pipe::ALL) {
@@ -143,7 +145,8 @@ void Core::Barrier(Pipe pipe)
     }
     for (const Flag& flag : flags_) {
         if (!flag.set) continue;
-        Warn(Rule::BARRIER_PENDING, Format("PIPE_ALL finds the flag set at %s still pending", Describe(flag.site).c_str()));
+        Warn(Rule::BARRIER_PENDING,
+             Format("PIPE_ALL finds the flag set at %s still pending", Describe(flag.site).c_str()));
         break;
     }
     for (uint32_t p = 1; p < PIPES; ++p) {
@@ -161,8 +164,9 @@ void Core::RequireMix(const char* what) const
 {
     const KernelType type = group_->Owner().Options().type;
     if (type == KernelType::MIX) return;
-    Refuse(Rule::KERNEL_TYPE, Format("%s in a kernel launched as %s, which does not switch on the cross-core scheduler",
-                                     what, type == KernelType::AIC_ONLY ? "KERNEL_TYPE_AIC_ONLY" : "KERNEL_TYPE_AIV_ONLY"));
+    Refuse(Rule::KERNEL_TYPE,
+           Format("%s in a kernel launched as %s, which does not switch on the cross-core scheduler", what,
+                  type == KernelType::AIC_ONLY ? "KERNEL_TYPE_AIC_ONLY" : "KERNEL_TYPE_AIV_ONLY"));
 }
 
 void Core::RequireCrossFlag(uint32_t id, uint32_t mode)
@@ -176,12 +180,11 @@ void Core::RequireCrossFlag(uint32_t id, uint32_t mode)
                Format("flag id %u: ids %u ... %u belong to SyncAll, which this kernel calls too",
                       static_cast<uint32_t>(__builtin_ctz(usedReservedIds_)), FIRST_RESERVED, LAST_RESERVED));
     }
-    const double cores = kind_ == CoreKind::AIC || group_->Owner().Options().type == KernelType::MIX
-                             ? soc_.aicCores
-                             : soc_.aicCores * 2;
+    const double cores =
+        kind_ == CoreKind::AIC || group_->Owner().Options().type == KernelType::MIX ? soc_.aicCores : soc_.aicCores * 2;
     if (mode == 0 && BlockDim() > cores) {
-        Refuse(Rule::SYNC_BLOCK_DIM, Format("blockDim = %u with %g cores: the blocks that wait for a core never set",
-                                            BlockDim(), cores));
+        Refuse(Rule::SYNC_BLOCK_DIM,
+               Format("blockDim = %u with %g cores: the blocks that wait for a core never set", BlockDim(), cores));
     }
 }
 
@@ -243,13 +246,12 @@ void Core::TurnUnitFlags(const Instruction& instruction, const CallSite& site)
             const uint64_t end = (start + bytes + FRACTAL_BYTES - 1) / FRACTAL_BYTES * FRACTAL_BYTES;
             for (uint64_t unit = start / FRACTAL_BYTES * 2; unit * UNIT_BYTES < end; ++unit) {
                 if (unitFlags_[unit] != mmad) continue;
-                throw SimulatorError(
-                    Rule::UNIT_FLAG,
-                    Format("%s on %s, %s: L0C byte %llu has its unit flag %s: %s", Describe(site).c_str(),
-                           Name().c_str(), PipeName(instruction.pipe),
-                           static_cast<unsigned long long>(unit * UNIT_BYTES), mmad ? "set" : "clear",
-                           mmad ? "no Fixpipe with unitFlag has taken the last result"
-                                : "no Mmad with unitFlag 3 has finished it"));
+                throw SimulatorError(Rule::UNIT_FLAG,
+                                     Format("%s on %s, %s: L0C byte %llu has its unit flag %s: %s",
+                                            Describe(site).c_str(), Name().c_str(), PipeName(instruction.pipe),
+                                            static_cast<unsigned long long>(unit * UNIT_BYTES), mmad ? "set" : "clear",
+                                            mmad ? "no Fixpipe with unitFlag has taken the last result"
+                                                 : "no Mmad with unitFlag 3 has finished it"));
             }
         });
     }
@@ -279,19 +281,19 @@ void Core::FinishFlags() const
             for (uint32_t id = 0; id < EVENT_IDS; ++id) {
                 const Flag& flag = flags_[FlagIndex(static_cast<Pipe>(from), static_cast<Pipe>(to), id)];
                 if (!flag.set) continue;
-                throw SimulatorError(
-                    Rule::FLAG_LEFT,
-                    Format("%s: flag %s_%s id %u, set at %s, is still set at kernel exit", Name().c_str(),
-                           PipeName(static_cast<Pipe>(from)) + 5, PipeName(static_cast<Pipe>(to)) + 5, id,
-                           Describe(flag.site).c_str()));
+                throw SimulatorError(Rule::FLAG_LEFT,
+                                     Format("%s: flag %s_%s id %u, set at %s, is still set at kernel exit",
+                                            Name().c_str(), PipeName(static_cast<Pipe>(from)) + 5,
+                                            PipeName(static_cast<Pipe>(to)) + 5, id, Describe(flag.site).c_str()));
             }
         }
     }
     for (size_t unit = 0; unit < unitFlags_.size(); ++unit) {
         if (!unitFlags_[unit]) continue;
-        throw SimulatorError(Rule::UNIT_FLAG, Format("%s: the unit flag of L0C byte %zu is still set at kernel exit: no "
-                                                     "Fixpipe with unitFlag covered it",
-                                                     Name().c_str(), unit * 512));
+        throw SimulatorError(Rule::UNIT_FLAG,
+                             Format("%s: the unit flag of L0C byte %zu is still set at kernel exit: no "
+                                    "Fixpipe with unitFlag covered it",
+                                    Name().c_str(), unit * 512));
     }
 }
 
@@ -310,8 +312,8 @@ void Core::FinishRegisters()
     if (registers_.atomicAdd) Warn(Rule::ATOMIC_LEFT, "atomic mode is left on");
     for (const auto& [line, cached] : lines_) {
         if (cached.dirty == 0) continue;
-        Warn(Rule::DCACHE_STALE, Format("the data cache holds unwritten bytes of GM line 0x%llx",
-                                        static_cast<unsigned long long>(line)));
+        Warn(Rule::DCACHE_STALE,
+             Format("the data cache holds unwritten bytes of GM line 0x%llx", static_cast<unsigned long long>(line)));
         break;
     }
 }

@@ -13,8 +13,12 @@ constexpr size_t MAX_HAZARDS = 64;
 uint64_t KeyOf(uint32_t thread, const Access& a, uint32_t known)
 {
     uint64_t key = a.region.start;
-    const uint64_t parts[] = {a.region.bytes, a.region.count1, a.region.pitch1, a.region.count2,
-                              thread * 4U + (a.write ? 1U : 0U) + (a.atomic ? 2U : 0U), known};
+    const uint64_t parts[] = {a.region.bytes,
+                              a.region.count1,
+                              a.region.pitch1,
+                              a.region.count2,
+                              thread * 4U + (a.write ? 1U : 0U) + (a.atomic ? 2U : 0U),
+                              known};
     for (const uint64_t part : parts) key = (key ^ part) * 0x9E3779B97F4A7C15ULL + (key >> 29);
     return key;
 }
@@ -125,9 +129,8 @@ std::vector<Hazard> CompareGroups(const std::vector<const GmLog*>& logs)
                    open.end());
         for (const Item& other : open) {
             if (Harmless(item, other) || !Overlap(item.entry->access.region, other.entry->access.region)) continue;
-            const bool ordered =
-                logs[item.group]->CoveredBy(*item.entry, logs[other.group]->KnownBy(*other.entry)) ||
-                logs[other.group]->CoveredBy(*other.entry, logs[item.group]->KnownBy(*item.entry));
+            const bool ordered = logs[item.group]->CoveredBy(*item.entry, logs[other.group]->KnownBy(*other.entry)) ||
+                                 logs[other.group]->CoveredBy(*other.entry, logs[item.group]->KnownBy(*item.entry));
             if (ordered) continue;
             const bool inOrder = other.group < item.group;
             hazards.push_back(inOrder ? Report(other, item) : Report(item, other));

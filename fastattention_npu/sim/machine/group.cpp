@@ -227,9 +227,10 @@ void Group::RequireDrained() const
                                             cores_[i]->Name().c_str(), id, halves));
             }
             if (left == 0) continue;
-            throw SimulatorError(Rule::CROSS_LEFT,
-                                 Format("%s: cross-core flag %u has %zu sets left that nobody waited for at kernel exit",
-                                        cores_[i]->Name().c_str(), id, left));
+            throw SimulatorError(
+                Rule::CROSS_LEFT,
+                Format("%s: cross-core flag %u has %zu sets left that nobody waited for at kernel exit",
+                       cores_[i]->Name().c_str(), id, left));
         }
     }
 }

@@ -233,8 +233,7 @@ LaunchResult Launch::Result()
         }
         for (const Hazard& hazard : group->Hazards()) {
             const bool warning = InfoOf(hazard.rule).severity == Severity::WARNING;
-            (warning ? result.warnings : result.hazards)
-                .push_back(Format("group %u: ", group->Index()) + hazard.text);
+            (warning ? result.warnings : result.hazards).push_back(Format("group %u: ", group->Index()) + hazard.text);
         }
     }
     std::vector<const GmLog*> logs;

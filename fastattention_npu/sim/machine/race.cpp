@@ -32,13 +32,15 @@ std::string Report(uint32_t thread, const Access& later, uint32_t other, const A
                                  ? Format("PipeBarrier<%s> between them", PipeName(static_cast<Pipe>(thread % PIPES)))
                                  : ThreadName(other) + " -> " + ThreadName(thread) + " (flag, barrier or counter)";
     return Format(
-        "%s in %s: %s '%s' of %s on %s is not ordered after %s '%s' of %s on %s; bytes [%llu, %llu) and "
-        "[%llu, %llu); missing: %s",
-        InfoOf(rule).id + 5, SpaceName(later.region.space), later.write ? "write" : "read", later.operand,
-        Describe(later.site).c_str(), ThreadName(thread).c_str(), earlier.write ? "write" : "read", earlier.operand,
-        Describe(earlier.site).c_str(), ThreadName(other).c_str(), static_cast<unsigned long long>(later.region.start),
-        static_cast<unsigned long long>(later.region.End()), static_cast<unsigned long long>(earlier.region.start),
-        static_cast<unsigned long long>(earlier.region.End()), edge.c_str()) + Cite(rule);
+               "%s in %s: %s '%s' of %s on %s is not ordered after %s '%s' of %s on %s; bytes [%llu, %llu) and "
+               "[%llu, %llu); missing: %s",
+               InfoOf(rule).id + 5, SpaceName(later.region.space), later.write ? "write" : "read", later.operand,
+               Describe(later.site).c_str(), ThreadName(thread).c_str(), earlier.write ? "write" : "read",
+               earlier.operand, Describe(earlier.site).c_str(), ThreadName(other).c_str(),
+               static_cast<unsigned long long>(later.region.start), static_cast<unsigned long long>(later.region.End()),
+               static_cast<unsigned long long>(earlier.region.start),
+               static_cast<unsigned long long>(earlier.region.End()), edge.c_str()) +
+           Cite(rule);
 }
 
 }  // namespace
