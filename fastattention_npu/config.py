@@ -99,7 +99,7 @@ def _absent(neutral: tuple[Any, ...], remedy: str) -> Callable[[str, Any], Any]:
     return take
 
 
-REQUIRED = {key: _size for key in ("b", "s_q", "s_kv", "h_q", "h_kv", "d")}
+REQUIRED = dict.fromkeys(("b", "s_q", "s_kv", "h_q", "h_kv", "d"), _size)
 OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "dtype": _choice({"fp16": "fp16", "float16": "fp16", "bf16": "bf16", "bfloat16": "bf16"}
                      | {"fp32": "fp32", "float32": "fp32"}),
