@@ -11,7 +11,7 @@ from typing import Any
 
 from . import limits
 from ._native import is_available
-from .errors import ConfigError, Reason, unknown_name
+from .errors import ConfigError, Reason, did_you_mean, unknown_name
 from .soc_config import SocConfig, load_soc
 from .yaml_file import config_names, find_config, read_mapping
 
@@ -33,13 +33,19 @@ class ShapeConfig:
     causal: bool = False
     softmax_scale: float | None = None
     seqused_k: tuple[int, ...] | None = None
-    name: str = ""
+    source: str = ""  # the file that it was read from
+
+    @property
+    def name(self) -> str:
+        return Path(self.source).stem
 
     def scale(self) -> float:
         return 1.0 / math.sqrt(self.d) if self.softmax_scale is None else self.softmax_scale
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"softmax_scale": self.scale()}
+        values = asdict(self) | {"name": self.name, "softmax_scale": self.scale()}
+        del values["source"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def _choice(names: Mapping[str, str]) -> Callable[[str, Any], Any]:
             return names[value.lower()]
         if not isinstance(value, str):
             return Reason(key, repr(value), f"one of {', '.join(names)}", "write one of these names")
-        return Reason(key, repr(value), f"one of {', '.join(names)}", unknown_name(value, "", names, "name").remedy)
+        return Reason(key, repr(value), f"one of {', '.join(names)}", did_you_mean(value, names, "write one of these"))
 
     return take
 
@@ -132,7 +138,7 @@ def shape_from_dict(values: Mapping[str, Any], source: str) -> ShapeConfig:
     reasons += _joint_reasons(taken)
     if reasons:
         raise ConfigError(f"{source}: not a usable shape file", reasons)
-    return ShapeConfig(**taken, name=Path(source).stem)
+    return ShapeConfig(**taken, source=source)
 
 
 def _joint_reasons(taken: Mapping[str, Any]) -> list[Reason]:

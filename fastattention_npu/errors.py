@@ -52,6 +52,11 @@ def format_reasons(headline: str, reasons: Iterable[Reason]) -> str:
 def unknown_name(name: str, received: object, known: Iterable[str], kind: str) -> Reason:
     """Reason for a name that is none of `known`, with the nearest one as remedy."""
     names = list(known)
-    nearest = get_close_matches(str(name).lower(), names, n=1)
-    remedy = f"did you mean {nearest[0]}?" if nearest else f"remove this {kind}"
-    return Reason(str(name), received, f"one of the known {kind}s ({', '.join(names)})", remedy)
+    limit = f"one of the known {kind}s ({', '.join(names)})"
+    return Reason(str(name), received, limit, did_you_mean(str(name), names, f"remove this {kind}"))
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """The remedy for a misspelt word: the nearest known one, or `otherwise` if none is near."""
+    nearest = get_close_matches(word.lower(), list(known), n=1)
+    return f"did you mean {nearest[0]}?" if nearest else otherwise

@@ -4,24 +4,22 @@ bshd (alias bsnd): (b, s, h, d). bnsd (alias bhsd): (b, h, s, d). bsh: (b, s, h 
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
 
 from torch import Tensor
-
-Size = TypeVar("Size", bound=Any)
 
 RANKS = {"bshd": 4, "bnsd": 4, "bsh": 3}
 DIMS = {"bshd": "(b, s, h, d)", "bnsd": "(b, h, s, d)", "bsh": "(b, s, h * d)"}
 
 
-def shape_of(layout: str, b: Size, s: Size, h: Size, d: Size) -> tuple[Size, ...]:
+def shape_of(layout: str, b: int, s: int, h: int, d: int) -> tuple[int, ...]:
     """The shape of a tensor in `layout`."""
     return {"bshd": (b, s, h, d), "bnsd": (b, h, s, d), "bsh": (b, s, h * d)}[layout]
 
 
-def sizes_of(layout: str, shape: Sequence[Size], d: Size | None = None) -> tuple[Size, Size, Size, Size]:
+def sizes_of(layout: str, shape: Sequence[int], d: int | None = None) -> tuple[int, int, int, int]:
     """(b, s, h, d) of a shape in `layout`; `d` is needed for bsh."""
     if layout == "bsh":
+        assert d is not None, "bsh does not tell the head dimension"
         b, s, width = shape
         return b, s, width // d, d
     b, x, y, last = shape

@@ -1,7 +1,7 @@
 """What the operators accept, as data: argument checks, error messages, tests and documentation read it from here.
 
-Two tables. `OPERATOR` holds on every backend. `kernel_limits()` is the table of the Ascend C kernel (op_host/limits.cpp,
-through the native module); it binds the sim and npu backends only.
+Two tables. `OPERATOR` holds on every backend. `kernel_limits()` is the table of the Ascend C kernel, op_host/limits.cpp
+through the native module; it binds the sim and npu backends only.
 """
 
 from collections.abc import Mapping

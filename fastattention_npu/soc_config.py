@@ -6,12 +6,12 @@ native module's to say (op_host/soc_spec.cpp).
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ._native import core, is_available
-from .errors import ConfigError, Reason, unknown_name
+from .errors import ConfigError, Reason, did_you_mean, unknown_name
 from .yaml_file import config_names, find_config, read_mapping
 
 KINDS = ("vendor", "measured", "fitted", "assumed")
@@ -55,8 +55,8 @@ def load_soc(name_or_path: str | Path) -> SocConfig:
     path = find_config("soc", name_or_path)
     if not path.exists():
         names = [name for name in config_names("soc") if name.startswith("ascend")]
-        reason = unknown_name(str(name_or_path), "", names, "SoC")
-        raise ConfigError(f"unknown SoC {name_or_path}: no such file; known SoCs: {', '.join(names)}; {reason.remedy}")
+        remedy = did_you_mean(str(name_or_path), names, "give one of these, or the path of a SoC file")
+        raise ConfigError(f"unknown SoC {name_or_path}: no such file; known SoCs: {', '.join(names)}; {remedy}")
     top = read_mapping(path)
     reasons: list[Reason] = []
     name, architecture = (_text(key, top.pop(key, None), reasons) for key in ("name", "architecture"))
@@ -106,13 +106,12 @@ def _entry_reasons(key: str, entry: Any) -> list[Reason]:
     if not isinstance(entry, dict):
         return [Reason(key, repr(entry), shape, "add its kind and source")]
     reasons = [
-        unknown_name(f"{key}.{name}", repr(value), ENTRY_KEYS, "key")
+        replace(unknown_name(name, repr(value), ENTRY_KEYS, "key"), name=f"{key}.{name}")
         for name, value in entry.items()
         if name not in ENTRY_KEYS
     ]
     value = entry.get("value")
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
         reasons.append(Reason(f"{key}.value", repr(value), "a finite number, at least 0", "write the constant"))
     if entry.get("kind") not in KINDS:
         reasons.append(Reason(f"{key}.kind", repr(entry.get("kind")), f"one of {', '.join(KINDS)}", "say which it is"))

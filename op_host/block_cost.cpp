@@ -35,7 +35,7 @@ double TransferCycles(double headCycles, double bytes, double bytesPerCycle, dou
 double LoadL1Cycles(const SocSpec& soc, uint32_t rows, uint32_t cols)
 {
     const double bytes = static_cast<double>(rows) * cols * HALF_BYTES;
-    return TransferCycles(soc.mte2HeadCycles, bytes, soc.mte2L1BytesPerCycle, rows, soc.mte2BurstCycles);
+    return TransferCycles(soc.mte2HeadCycles, bytes, soc.mte2L1BytesPerCycle, rows, soc.mte2L1BurstCycles);
 }
 
 double LoadL0Cycles(const SocSpec& soc, uint32_t rows, uint32_t cols, double bytesPerCycle)
@@ -51,7 +51,7 @@ double FixpipeCycles(const SocSpec& soc, uint32_t rows, uint32_t cols)
 
 double LoadUbCycles(const SocSpec& soc, uint32_t rows, double rowBytes)
 {
-    return TransferCycles(soc.mte2HeadCycles, rows * rowBytes, soc.mte2UbBytesPerCycle, rows, soc.mte2BurstCycles);
+    return TransferCycles(soc.mte2HeadCycles, rows * rowBytes, soc.mte2UbBytesPerCycle, rows, soc.mte2UbBurstCycles);
 }
 
 double StoreUbCycles(const SocSpec& soc, uint32_t rows, double rowBytes)

@@ -29,6 +29,9 @@ struct SocSpec {
 
     // shared memory system
     double hbmGbps = 0;
+    double l2Gbps = 0;                // all ports together
+    double l2SliceBytesPerCycle = 0;  // one slice: what all cores that read the same addresses share
+    double missBytesPerCycle = 0;     // what one core takes from HBM: its outstanding requests over the latency
     double l2ReadBytesPerCyclePerAic = 0;
 
     // cube pipe
@@ -36,7 +39,8 @@ struct SocSpec {
     double cubeFractalCycles = 0;
 
     // MTE1
-    double mte1HeadCycles = 0;
+    double mte1StartCycles = 0;  // when the pipe had run dry
+    double mte1HeadCycles = 0;   // of every instruction
     double mte1L0aBytesPerCycle = 0;
     double mte1L0bBytesPerCycle = 0;
 
@@ -44,17 +48,25 @@ struct SocSpec {
     double mte2HeadCycles = 0;
     double mte2UbBytesPerCycle = 0;
     double mte2L1BytesPerCycle = 0;
-    double mte2BurstCycles = 0;  // least time of one burst
+    double mte2UbBurstCycles = 0;  // least time of one burst
+    double mte2L1BurstCycles = 0;
     double mte3HeadCycles = 0;
     double mte3BytesPerCycle = 0;
+    double mte3BurstCycles = 0;
     double fixpipeHeadCycles = 0;
     double fixpipeGmBytesPerCycle = 0;
     double fixpipeL1BytesPerCycle = 0;
-    double gmLatencyCycles = 0;
+    double gmLatencyCycles = 0;  // HBM to the core, after the last byte has been asked for
+    double l2LatencyCycles = 0;
+    double gmWriteLatencyCycles = 0;
 
     // vector pipe
     double vectorHeadCycles = 0;
-    double vectorTailCycles = 0;  // exposed at a barrier or a flag
+    double vectorTailCycles = 0;             // exposed at a barrier or a flag
+    double vectorLongTailCycles = 0;         // more of it: exp, ln, div, sqrt
+    double vectorBlockReduceTailCycles = 0;  // more of it: reductions of blocks
+    double vectorWholeReduceTailCycles = 0;  // more of it: reductions of repeats
+    double vectorWriteConflictCycles = 0;    // a repeat whose reads meet the previous repeat's write in one bank
     double vectorSimpleCycles = 0;
     double vectorExpCycles = 0;
     double vectorDivCycles = 0;
@@ -63,6 +75,7 @@ struct SocSpec {
     double vectorHalfBlockReduceCycles = 0;
 
     // scalar, synchronisation, launch
+    double queueDepth = 0;  // instructions that a pipe holds before the scalar unit stalls
     double scalarIssueCycles = 0;
     double scalarGmReadCycles = 0;
     double scalarUbAccessCycles = 0;

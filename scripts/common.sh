@@ -65,7 +65,7 @@ install_requirements() {
     quietly pip-requirements "$VENV/bin/pip" install "$@"
 }
 
-cxx_files() { find "${CXX_DIRS[@]}" \( -name '*.h' -o -name '*.cpp' \) -print0; }
+cxx_files() { find "${CXX_DIRS[@]}" scripts/ascendc \( -name '*.h' -o -name '*.cpp' \) -print0; }
 
 has_cmake() { printf '3.22\n%s\n' "$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p')" | sort -VC; }
 

@@ -1,8 +1,9 @@
-// The Python module _core: the tiler and the simulator.
+// The Python module _core: the tiler, the simulator and the CPU kernels.
 #include <nanobind/nanobind.h>
 
 namespace fastattn {
 
+void BindCpu(nanobind::module_& m);
 void BindPlan(nanobind::module_& m);
 void BindRules(nanobind::module_& m);
 void BindSim(nanobind::module_& m);
@@ -11,6 +12,7 @@ void BindSim(nanobind::module_& m);
 
 NB_MODULE(_core, m)
 {
+    fastattn::BindCpu(m);
     fastattn::BindPlan(m);
     fastattn::BindRules(m);
     fastattn::BindSim(m);

@@ -29,7 +29,7 @@ __aicore__ inline void LoadRowsToL1(const AscendC::LocalTensor<T>& l1, const Asc
     AscendC::DataCopy(l1, gm, p);
 }
 
-// Left operand (rows x depth): zN -> zZ, one row of fractals a call.
+// Left operand (rows x depth): zN -> zZ, one row or one column of fractals a call, whichever makes fewer calls.
 template <class T>
 __aicore__ inline void LoadLeft(const AscendC::LocalTensor<T>& l0a, const AscendC::LocalTensor<T>& l1, uint32_t rows,
                                 uint32_t depth)
@@ -37,10 +37,20 @@ __aicore__ inline void LoadLeft(const AscendC::LocalTensor<T>& l0a, const Ascend
     const uint32_t rowFractals = Fractals(rows);
     const uint32_t depthFractals = Fractals(depth);
     AscendC::LoadData2DParams p;
+    p.ifTranspose = false;
+    if (depthFractals < rowFractals) {
+        p.repeatTimes = rowFractals;
+        p.srcStride = 1;
+        p.dstGap = depthFractals - 1;
+        for (uint32_t i = 0; i < depthFractals; ++i) {
+            p.startIndex = i * rowFractals;
+            AscendC::LoadData(l0a[i * FRACTAL_ELEMS], l1, p);
+        }
+        return;
+    }
     p.repeatTimes = depthFractals;
     p.srcStride = rowFractals;
     p.dstGap = 0;
-    p.ifTranspose = false;
     for (uint32_t i = 0; i < rowFractals; ++i) {
         p.startIndex = i;
         AscendC::LoadData(l0a[i * depthFractals * FRACTAL_ELEMS], l1, p);

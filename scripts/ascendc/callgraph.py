@@ -4,88 +4,80 @@ Clang emits only what the entry uses, so the text shows which instructions a pas
 """
 
 import re
-from dataclasses import dataclass, field
+import shutil
+import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 DEFINITION = re.compile(r"^define .*?@([\w.]+)\(")
-USE = re.compile(r"@(_Z\w+|\w+)\b")
-GLOBAL = re.compile(r"^_Z(\d+)(\w+)")
-API = re.compile(r"^_ZN7AscendC(\d+)(\w+)")
+SYMBOL = re.compile(r"@(\w+)")
+DEMANGLERS = ("c++filt", "llvm-cxxfilt-19", "llvm-cxxfilt")
 
 
-def _counted(pattern: re.Pattern[str], symbol: str) -> str:
-    """The name that a mangled symbol spells with its length before it."""
-    found = pattern.match(symbol)
-    return found[2][: int(found[1])] if found else ""
+def demangle(symbols: Iterable[str]) -> dict[str, str]:
+    """Symbols to names without template arguments, parameters and result."""
+    tool = next((path for name in DEMANGLERS if (path := shutil.which(name))), None)
+    if tool is None:
+        raise RuntimeError(f"needs one of {', '.join(DEMANGLERS)}: apt-get install binutils")
+    names = list(symbols)
+    done = subprocess.run([tool], input="\n".join(names), capture_output=True, text=True, check=True)
+    return {name: bare_name(line) for name, line in zip(names, done.stdout.splitlines(), strict=True)}
 
 
-def instruction(symbol: str) -> str:
-    """Name of a function outside all namespaces, as the intrinsics are; empty for others."""
-    return _counted(GLOBAL, symbol)
+def bare_name(demangled: str) -> str:
+    """`void AscendC::Cast<half, float>(...)` is AscendC::Cast."""
+    depth, kept = 0, ""
+    for char in demangled:
+        depth += char in "<("
+        if depth == 0:
+            kept += char
+        depth -= char in ">)"
+    words = [word for word in kept.split() if word != "const"]
+    return words[-1] if words else demangled
 
 
-def api(symbol: str) -> str:
-    """Name of a free function of namespace AscendC; empty for others, members included."""
-    name = _counted(API, symbol)
-    rest = symbol[len(f"_ZN7AscendC{len(name)}{name}") :]
-    # A template's arguments end with E, the namespace with another; a member has one more name in between.
-    return name if name and _after_arguments(rest).startswith("E") else ""
-
-
-def _after_arguments(rest: str) -> str:
-    if not rest.startswith("I"):
-        return rest
-    depth = at = 0
-    while at < len(rest):
-        length = re.match(r"\d+", rest[at:])
-        if length and rest[at - 1] != "L" and not _in_literal(rest, at):
-            at += len(length[0]) + int(length[0])
-            continue
-        if rest[at] in "INXJL":
-            depth += 1
-        elif rest[at] == "E":
-            depth -= 1
-            if depth == 0:
-                return rest[at + 1 :]
-        at += 1
-    return ""
-
-
-def _in_literal(rest: str, at: int) -> bool:
-    """Digits of a value such as Lb1E, as opposed to the length of a name such as 5Block or LN7AscendC5EventE."""
-    return re.search(r"L(?:[a-z]|N?(?:\d+\w+?)+E)n?$", rest[:at]) is not None
-
-
-@dataclass
 class CallGraph:
-    calls: dict[str, set[str]] = field(default_factory=dict)
-    void: set[str] = field(default_factory=set)
-
-    @classmethod
-    def read(cls, path: Path) -> "CallGraph":
-        graph = cls()
+    def __init__(self, path: Path, entry: str) -> None:
+        self.calls: dict[str, set[str]] = {}
+        self.void: set[str] = set()
         caller = ""
         for line in path.read_text(encoding="utf-8").splitlines():
             if found := DEFINITION.match(line):
                 caller = found[1]
-                graph.calls[caller] = set()
-                if re.search(r"\bvoid @", line):
-                    graph.void.add(caller)
+                self.calls[caller] = set()
+                if " void @" in line:
+                    self.void.add(caller)
             elif line == "}":
                 caller = ""
-            elif caller and " call " in f" {line}":
-                graph.calls[caller] |= set(USE.findall(line))
-        return graph
+            elif caller and " call " in line:
+                self.calls[caller] |= set(SYMBOL.findall(line))
+        self.symbols = self._reached(entry) if entry in self.calls else set()
+        self.names = demangle(sorted(self.symbols))
 
-    def reached(self, start: str) -> set[str]:
+    def _reached(self, start: str) -> set[str]:
         seen = {start}
         todo = [start]
         while todo:
-            for callee in self.calls.get(todo.pop(), ()):
-                if callee not in seen:
-                    seen.add(callee)
-                    todo.append(callee)
+            new = self.calls.get(todo.pop(), set()) - seen
+            seen |= new
+            todo += new
         return seen
 
-    def instructions(self, start: str) -> set[str]:
-        return {name for symbol in self.reached(start) if (name := instruction(symbol))}
+    def instructions(self, start: str | None = None) -> set[str]:
+        """Functions outside all namespaces, as the intrinsics are, that a function (else the entry) reaches."""
+        symbols = self.symbols if start is None else self._reached(start)
+        return {name for s in symbols if s.startswith("_Z") and "::" not in (name := self.names[s])}
+
+    def silent_calls(self) -> list[str]:
+        """Calls from the kernel to free functions of the API that return nothing and do nothing."""
+        return sorted(
+            {
+                f"{self.names[callee]}, called by {self.names[caller]}"
+                for caller in self.symbols
+                if not self.names[caller].startswith(("AscendC::", "ascend_sim::", "std::"))
+                for callee in self.calls.get(caller, ())
+                if callee in self.void
+                and re.fullmatch(r"AscendC::\w+", self.names[callee])
+                and not self.instructions(callee)
+            }
+        )

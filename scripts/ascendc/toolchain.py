@@ -44,15 +44,15 @@ def find_clang() -> str:
 
 
 def find_headers(given: str | None) -> Path:
-    """The folder with include/ and impl/: the given one, an `asc` folder below it, or ASCENDC_HEADERS."""
-    named = given or os.environ.get("ASCENDC_HEADERS")
+    """The folder with include/ and impl/: in the given root, else ASCENDC_HEADERS, else the installed CANN."""
+    named = given or os.environ.get("ASCENDC_HEADERS") or os.environ.get("ASCEND_HOME_PATH")
     if not named:
         raise Missing("needs Ascend C headers: --ascendc ROOT or ASCENDC_HEADERS, the folder with include/ and impl/")
     root = Path(named).resolve()
-    for folder in (root, root / "asc"):
+    for folder in (root, root / "asc", *sorted(root.glob("*-linux/asc"))):
         if (folder / "include/kernel_operator.h").is_file() and (folder / "impl/basic_api").is_dir():
             return folder
-    raise Missing(f"no include/kernel_operator.h and impl/basic_api below {root}")
+    raise Missing(f"no include/kernel_operator.h and impl/basic_api in {root}, its asc/ or its *-linux/asc/")
 
 
 @dataclass
@@ -66,6 +66,7 @@ class Toolchain:
     headers: Path
     work: Path  # a folder for generated files
     clang: str = field(default_factory=find_clang)
+    known: dict[tuple[str, str], set[tuple[str, str]]] = field(default_factory=dict)  # stubs by core and prelude
 
     def __post_init__(self) -> None:
         """Shadows the advanced API, which needs tiling headers that only CANN's build generates, with empty files."""
@@ -84,7 +85,7 @@ class Toolchain:
         folders = ["", "include", "include/basic_api", "include/utils", "impl", "impl/basic_api"]
         return [
             *("-std=c++17", "-ferror-limit=0", "-fno-caret-diagnostics", "-fno-exceptions"),
-            *("-Wno-unknown-attributes", "-Wno-everything"),
+            "-Wno-unknown-attributes",
             *(f"-D{name}" for name in macros),
             *(f"-I{path}" for path in (self.work / "shadow", *(self.headers / name for name in folders), ROOT)),
             *("-include", str(HERE / prelude)),
@@ -96,7 +97,7 @@ class Toolchain:
 
     def compile(self, source: Path, core: str, prelude: str, *options: str) -> list[Diagnostic]:
         """Compiles one kernel; the errors that remain once every intrinsic is declared."""
-        stubs: set[tuple[str, str]] = set()
+        stubs = self.known.setdefault((core, prelude), set())
         header = self.work / f"{source.stem}.{core}.{Path(prelude).stem}.stubs.h"
         for _ in range(ROUNDS):
             header.write_text(declare(stubs, prelude), encoding="utf-8")
@@ -108,6 +109,9 @@ class Toolchain:
                 return [e for e in errors if not (self.owns(e.file) and LITERAL.search(e.text))]
             stubs |= unknown
         raise RuntimeError(f"{source.name}: new unknown names after {ROUNDS} rounds: {sorted(unknown)}")
+
+    def link(self, library: Path, inputs: list[str]) -> None:
+        subprocess.run([self.clang, "-shared", "-Wl,-z,defs", "-o", str(library), *inputs], check=True)
 
     def owns(self, file: str) -> bool:
         return Path(os.path.normpath(file)).is_relative_to(self.headers)

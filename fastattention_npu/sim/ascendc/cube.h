@@ -12,10 +12,16 @@ void LoadData(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadDa
     Require(InL1(src.GetPosition()), "LoadData needs a source in L1");
     Require(dst.GetPosition() == TPosition::A2 || dst.GetPosition() == TPosition::B2,
             "LoadData needs a destination in L0A (A2) or L0B (B2)");
-    const auto load = dst.GetPosition() == TPosition::A2 ? load_cbuf_to_ca : load_cbuf_to_cb;
-    load(dst.template Address<half>(), src.template Address<half>(), p.startIndex.Get("startIndex"),
-         p.repeatTimes.Get("repeatTimes"), p.srcStride.Get("srcStride"), p.dstGap.Get("dstGap"),
-         static_cast<uint8_t>(p.sid.Get("sid")), p.ifTranspose, p.addrMode.Get("addrMode") == 0 ? inc : dec);
+    const auto load = [&](auto instruction) {
+        instruction(dst.template Address<half>(), src.template Address<half>(), p.startIndex.Get("startIndex"),
+                    p.repeatTimes.Get("repeatTimes"), p.srcStride.Get("srcStride"), p.dstGap.Get("dstGap"),
+                    static_cast<uint8_t>(p.sid.Get("sid")), p.ifTranspose, p.addrMode.Get("addrMode") == 0 ? inc : dec);
+    };
+    if (dst.GetPosition() == TPosition::A2) {
+        load([](auto... args) { load_cbuf_to_ca(args...); });
+    } else {
+        load([](auto... args) { load_cbuf_to_cb(args...); });
+    }
 }
 
 template <class T>

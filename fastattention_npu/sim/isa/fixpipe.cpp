@@ -1,5 +1,6 @@
 // FIX: L0C into GM or L1, optionally narrowing: to rows (NZ to ND) or strip by strip (NZ). Source of the limits:
 // Fixpipe page.
+#include "cost.h"
 #include "engine.h"
 
 using namespace ascend_sim;
@@ -119,16 +120,17 @@ void IssueFix(const char* name, const Fix& p, int64_t unitFlag)
     instruction.name = name;
     instruction.pipe = Pipe::FIX;
     instruction.unitFlag = static_cast<uint8_t>(unitFlag);
-    // The rate counts bytes of the destination: 33 elements a cycle when narrowing, half as many in fp32.
-    instruction.cycles =
-        soc.fixpipeHeadCycles + static_cast<double>(p.rows * p.cols * p.elementBytes) / soc.fixpipeGmBytesPerCycle;
     const Region out =
         p.nd ? Rows(p.space, p.dst, p.cols * p.elementBytes, static_cast<uint32_t>(p.rows), p.rowPitchBytes)
              : Rows(p.space, p.dst, p.rows * FRACTAL * p.elementBytes, static_cast<uint32_t>(p.cols / FRACTAL),
                     p.rowPitchBytes);
+    // The rate counts bytes of the destination: 33 elements a cycle when narrowing, half as many in fp32.
     if (p.space == Space::GM) {
+        SetCopyCost(instruction, soc.fixpipeHeadCycles, out, {soc.fixpipeGmBytesPerCycle, 0});
         AddGmStore(instruction, out);
     } else {
+        instruction.cycles =
+            soc.fixpipeHeadCycles + static_cast<double>(p.rows * p.cols * p.elementBytes) / soc.fixpipeGmBytesPerCycle;
         instruction.operands.Add(Writes("dst", out, NZ_ALIGN_BYTES));
     }
     AddSource(instruction, p);
@@ -143,6 +145,7 @@ void FixTo(Space space, const char* name, uint64_t dst, uint64_t src, int64_t nS
     const uint64_t para = Self().Regs().ndPara;
     const uint64_t matrices = nz2nd ? para & 0xFFFF : 1;
     if (nSize == 0 || mSize == 0 || matrices == 0) return;
+    Self().Note(quantPre);
     Fix p{};
     p.space = space;
     p.nd = nz2nd;

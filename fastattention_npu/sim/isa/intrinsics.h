@@ -170,10 +170,23 @@ void copy_ubuf_to_gm(void* dst, const void* src, uint8_t sid, int64_t nBurst, in
                      int64_t dstStride);
 
 // ---- MTE1 ----
+// Fractals of 2-byte elements, whatever their type.
 void load_cbuf_to_ca(half* dst, half* src, int64_t baseIdx, int64_t repeat, int64_t srcStride, int64_t dstGap,
                      uint8_t sid, bool transpose, addr_cal_mode_t mode);
 void load_cbuf_to_cb(half* dst, half* src, int64_t baseIdx, int64_t repeat, int64_t srcStride, int64_t dstGap,
                      uint8_t sid, bool transpose, addr_cal_mode_t mode);
+inline void load_cbuf_to_ca(bfloat16_t* dst, bfloat16_t* src, int64_t baseIdx, int64_t repeat, int64_t srcStride,
+                            int64_t dstGap, uint8_t sid, bool transpose, addr_cal_mode_t mode)
+{
+    load_cbuf_to_ca(reinterpret_cast<half*>(dst), reinterpret_cast<half*>(src), baseIdx, repeat, srcStride, dstGap, sid,
+                    transpose, mode);
+}
+inline void load_cbuf_to_cb(bfloat16_t* dst, bfloat16_t* src, int64_t baseIdx, int64_t repeat, int64_t srcStride,
+                            int64_t dstGap, uint8_t sid, bool transpose, addr_cal_mode_t mode)
+{
+    load_cbuf_to_cb(reinterpret_cast<half*>(dst), reinterpret_cast<half*>(src), baseIdx, repeat, srcStride, dstGap, sid,
+                    transpose, mode);
+}
 
 template <class T>
 void load_cbuf_to_ca_transpose(T* dst, T* src, int64_t indexID, int64_t repeat, int64_t srcStride, int64_t dstStride,
@@ -242,7 +255,7 @@ FASTATTN_VECTOR_BINARY(vmin, BinaryOp::MIN)
 #define FASTATTN_VECTOR_SCALAR(name, op)                                                                \
     template <class T>                                                                                  \
     void name(T* dst, T* src, T scalar, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep, \
-              int64_t srcRep)                                                                           \
+              int64_t srcRep, bool = false, bool = false)                                               \
     {                                                                                                   \
         using namespace ascend_sim;                                                                     \
         VectorScalar(op,                                                                                \

@@ -1,6 +1,5 @@
 // MTE2: GM into L1 (ND to NZ) and into UB.
-#include <algorithm>
-
+#include "cost.h"
 #include "engine.h"
 
 using namespace ascend_sim;
@@ -9,12 +8,6 @@ namespace {
 
 constexpr uint64_t BLOCK_BYTES = 32;
 constexpr int64_t C0 = 16;  // elements of a 32 B block of 2-byte elements
-
-double LoadCycles(double bytes, double bursts, double bytesPerCycle)
-{
-    const auto& soc = Self().Soc();
-    return soc.mte2HeadCycles + std::max(bytes / bytesPerCycle, bursts * soc.mte2BurstCycles);
-}
 
 struct Nd2Nz {
     uint64_t dst;
@@ -72,8 +65,6 @@ void copy_gm_to_cbuf_multi_nd2nz_b16(void* dst, const void* src, uint8_t, int64_
     Instruction instruction;
     instruction.name = "copy_gm_to_cbuf_multi_nd2nz_b16";
     instruction.pipe = Pipe::MTE2;
-    instruction.latencyCycles = core.Soc().gmLatencyCycles;
-    double bytes = 0;
     const auto add = [&](const Nd2Nz& part) {
         Region out = Run(Space::L1, part.dst, BLOCK_BYTES);
         out.count1 = rows;
@@ -82,21 +73,18 @@ void copy_gm_to_cbuf_multi_nd2nz_b16(void* dst, const void* src, uint8_t, int64_
         out.pitch2 = part.c0StrideBytes;
         out.Normalise();
         const Region in = Rows(Space::GM, part.src, part.cols * 2, rows, part.srcPitchBytes);
-        bytes += static_cast<double>(in.TotalBytes());
+        SetCopyCost(instruction, core.Soc().mte2HeadCycles, in,
+                    {core.Soc().mte2L1BytesPerCycle, core.Soc().mte2L1BurstCycles});
         instruction.operands.Add(Writes("dst", out, BLOCK_BYTES));
         instruction.operands.Add(Reads("src", in, 1));
     };
-    // Three levels of strides do not fit a region: each matrix is an instruction of its own, and they share one set-up
-    // time.
+    // Three levels of strides do not fit a region: each matrix is an instruction of its own.
     for (int64_t i = 0; i < ndNum; ++i) {
         Nd2Nz part = p;
         part.src += static_cast<uint64_t>(i * srcNdMatrixStride) * 2;
         part.dst += static_cast<uint64_t>(i * dstNzMatrixStride) * 2;
         instruction.operands = {};
-        bytes = 0;
         add(part);
-        instruction.cycles = LoadCycles(bytes, rows, core.Soc().mte2L1BytesPerCycle);
-        if (i != 0) instruction.cycles -= core.Soc().mte2HeadCycles;
         core.Issue(instruction, [&core, part] { CopyNd2Nz(core.Memory(Space::L1).At(0), part); });
     }
 }
@@ -120,10 +108,11 @@ void copy_gm_to_cbuf(void* dst, const void* src, uint8_t, int64_t nBurst, int64_
     Instruction instruction;
     instruction.name = "copy_gm_to_cbuf";
     instruction.pipe = Pipe::MTE2;
-    instruction.cycles = LoadCycles(static_cast<double>(bytes) * bursts, bursts, core.Soc().mte2L1BytesPerCycle);
-    instruction.latencyCycles = core.Soc().gmLatencyCycles;
+    const Region in = Rows(Space::GM, from, bytes, bursts, srcPitch);
+    SetCopyCost(instruction, core.Soc().mte2HeadCycles, in,
+                {core.Soc().mte2L1BytesPerCycle, core.Soc().mte2L1BurstCycles});
     instruction.operands.Add(Writes("dst", Rows(Space::L1, to, bytes, bursts, dstPitch), BLOCK_BYTES));
-    instruction.operands.Add(Reads("src", Rows(Space::GM, from, bytes, bursts, srcPitch), 1));
+    instruction.operands.Add(Reads("src", in, 1));
     core.Issue(instruction, [=, &core] {
         uint8_t* l1 = core.Memory(Space::L1).At(to);
         for (uint32_t i = 0; i < bursts; ++i) {
@@ -162,10 +151,11 @@ void copy_gm_to_ubuf_align(uint32_t elementBytes, void* dst, const void* src, ui
     Instruction instruction;
     instruction.name = "copy_gm_to_ubuf_align";
     instruction.pipe = Pipe::MTE2;
-    instruction.cycles = LoadCycles(static_cast<double>(bytes) * bursts, bursts, core.Soc().mte2UbBytesPerCycle);
-    instruction.latencyCycles = core.Soc().gmLatencyCycles;
+    const Region in = Rows(Space::GM, from, bytes, bursts, srcPitch);
+    SetCopyCost(instruction, core.Soc().mte2HeadCycles, in,
+                {core.Soc().mte2UbBytesPerCycle, core.Soc().mte2UbBurstCycles});
     instruction.operands.Add(Writes("dst", Rows(Space::UB, to, ubBytes, bursts, dstPitch), BLOCK_BYTES));
-    instruction.operands.Add(Reads("src", Rows(Space::GM, from, bytes, bursts, srcPitch), 1));
+    instruction.operands.Add(Reads("src", in, 1));
     core.Issue(instruction, [=, &core] {
         uint8_t* ub = core.Memory(Space::UB).At(to);
         for (uint32_t i = 0; i < bursts; ++i) {

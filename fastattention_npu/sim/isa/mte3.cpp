@@ -1,6 +1,7 @@
 // MTE3: UB into GM.
 #include <algorithm>
 
+#include "cost.h"
 #include "engine.h"
 
 using namespace ascend_sim;
@@ -90,8 +91,9 @@ void copy_ubuf_to_gm_align(uint32_t elementBytes, void* dst, const void* src, ui
     Instruction instruction;
     instruction.name = "copy_ubuf_to_gm_align";
     instruction.pipe = Pipe::MTE3;
-    instruction.cycles = soc.mte3HeadCycles + static_cast<double>(bytes) * bursts / soc.mte3BytesPerCycle;
-    AddGmStore(instruction, Rows(Space::GM, to, bytes, bursts, dstPitch));
+    const Region out = Rows(Space::GM, to, bytes, bursts, dstPitch);
+    SetCopyCost(instruction, soc.mte3HeadCycles, out, {soc.mte3BytesPerCycle, soc.mte3BurstCycles});
+    AddGmStore(instruction, out);
     instruction.operands.Add(Reads("src", Rows(Space::UB, from, bytes, bursts, srcPitch), BLOCK_BYTES));
     core.Issue(instruction, [=, &core, store = GmStore::Now()] {
         const uint8_t* ub = core.Memory(Space::UB).At(from);

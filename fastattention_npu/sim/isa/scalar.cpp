@@ -108,6 +108,8 @@ void dcci(const void* gm, cache_line_t lines, dcci_dst_t)
 
 void set_vector_mask(uint64_t high, uint64_t low)
 {
+    Self().Note(high);
+    Self().Note(low);
     Registers& registers = Self().Regs();
     registers.vectorMask[0] = low;
     registers.vectorMask[1] = high;
@@ -128,6 +130,7 @@ void set_mask_norm()
 
 void set_nd_para(uint64_t config)
 {
+    Self().Note(config);
     Self().Regs().ndPara = config;
     Self().Scalar("set_nd_para", Self().Soc().scalarIssueCycles);
 }
@@ -161,24 +164,38 @@ void set_atomic_none()
 }
 
 // Dimensions of a 3D load, its padding, the pad value of DataCopyPad, the scale of Fixpipe: none is simulated yet.
-void set_l1_3d_size(uint64_t) { Self().Scalar("set_l1_3d_size", Self().Soc().scalarIssueCycles); }
+void set_l1_3d_size(uint64_t config)
+{
+    Self().Note(config);
+    Self().Scalar("set_l1_3d_size", Self().Soc().scalarIssueCycles);
+}
 
 void set_fmatrix(uint64_t config)
 {
+    Self().Note(config);
     Self().Regs().fmatrix = config;
     Self().Scalar("set_fmatrix", Self().Soc().scalarIssueCycles);
 }
 
-void set_padding(uint64_t) { Self().Scalar("set_padding", Self().Soc().scalarIssueCycles); }
+void set_padding(uint64_t value)
+{
+    Self().Note(value);
+    Self().Scalar("set_padding", Self().Soc().scalarIssueCycles);
+}
 
 void set_mov_pad_val(uint64_t value)
 {
+    Self().Note(value);
     Self().Regs().padValue = value;
     Self().Regs().padChosen = true;
     Self().Scalar("set_mov_pad_val", Self().Soc().scalarIssueCycles);
 }
 
-void set_quant_pre(uint64_t) { Self().Scalar("set_quant_pre", Self().Soc().scalarIssueCycles); }
+void set_quant_pre(uint64_t config)
+{
+    Self().Note(config);
+    Self().Scalar("set_quant_pre", Self().Soc().scalarIssueCycles);
+}
 
 half::half(float value) { HostLanes().fromFloat(FloatType::FP16, &value, &bits, 1); }
 

@@ -33,7 +33,7 @@ struct half {
 struct bfloat16_t {
     uint16_t bits;
     bfloat16_t() = default;
-    explicit bfloat16_t(float value);
+    bfloat16_t(float value);  // implicit, as on the chip
     explicit operator float() const;
 };
 

@@ -1,5 +1,6 @@
 // Element-wise vector instructions: binary, with a scalar, unary, fill. Arithmetic is in fp32; fp16 results are rounded
 // once per instruction, as on the chip.
+#include "cost.h"
 #include "vector_operands.h"
 
 using namespace ascend_sim;
@@ -121,6 +122,7 @@ template <class Compute>
 void IssueElementwise(const ElementwiseArgs& args, const Compute& compute)
 {
     const uint32_t bytes = ElementBytes(args.type);
+    const auto& soc = Self().Soc();
     const LanePlan plan = PlanLanes(bytes, args.repeat);
     LimitOperand("dst", args.dst, 255, true);
     LimitOperand("src0", args.src0, 255, false);
@@ -131,8 +133,11 @@ void IssueElementwise(const ElementwiseArgs& args, const Compute& compute)
     Instruction instruction;
     instruction.name = args.name;
     instruction.pipe = Pipe::V;
-    instruction.cycles = VectorOccupation(args.cyclesPerRepeat, plan.repeats);
+    BankOperands banks{&args.dst, &args.src0, args.hasSrc1 ? &args.src1 : nullptr};
+    banks.dstBlocks = banks.srcBlocks = BlocksOfLanes(plan.active, bytes);
+    instruction.cycles = VectorOccupation(args.cyclesPerRepeat, plan.repeats, banks);
     instruction.latencyCycles = VectorLatency();
+    if (args.cyclesPerRepeat > soc.vectorSimpleCycles) instruction.latencyCycles += soc.vectorLongTailCycles;
     AddOperand(instruction, "src0", args.src0, plan, bytes, false);
     if (args.hasSrc1) AddOperand(instruction, "src1", args.src1, plan, bytes, false);
     AddOperand(instruction, "dst", args.dst, plan, bytes, true);
@@ -165,6 +170,9 @@ void VectorBinary(BinaryOp op, const ElementwiseArgs& args)
 
 void VectorScalar(BinaryOp op, const ElementwiseArgs& args, float scalar)
 {
+    uint32_t bits;
+    std::memcpy(&bits, &scalar, sizeof(bits));
+    Self().Note(bits);
     IssueElementwise(args, [f = HostLanes().binaryScalar[static_cast<size_t>(op)], scalar](
                                const float* a, const float*, float* dst, size_t n) { f(a, scalar, dst, n); });
 }
@@ -177,6 +185,7 @@ void VectorUnary(UnaryOp op, const ElementwiseArgs& args)
 
 void VectorDuplicate(const char* name, uint32_t elementBytes, uint32_t bits, const VectorOperand& dst, int64_t repeat)
 {
+    Self().Note(bits);
     const LanePlan plan = PlanLanes(elementBytes, repeat);
     LimitOperand("dst", dst, 255, true);
     if (plan.repeats == 0) return;
@@ -184,7 +193,8 @@ void VectorDuplicate(const char* name, uint32_t elementBytes, uint32_t bits, con
     Instruction instruction;
     instruction.name = name;
     instruction.pipe = Pipe::V;
-    instruction.cycles = VectorOccupation(core.Soc().vectorSimpleCycles, plan.repeats);
+    instruction.cycles = VectorOccupation(core.Soc().vectorSimpleCycles, plan.repeats,
+                                          {&dst, nullptr, nullptr, BlocksOfLanes(plan.active, elementBytes)});
     instruction.latencyCycles = VectorLatency();
     AddOperand(instruction, "dst", dst, plan, elementBytes, true);
     core.Issue(instruction, [&core, elementBytes, bits, dst, plan] {

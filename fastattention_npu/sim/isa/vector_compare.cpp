@@ -1,4 +1,5 @@
 // Vector instructions with one bit a lane: comparisons, which make the bits, and selections, which use them.
+#include "cost.h"
 #include "vector_operands.h"
 
 using namespace ascend_sim;
@@ -7,7 +8,7 @@ namespace {
 
 constexpr uint32_t MAX_LANES = 128;
 
-const uint8_t* At(Core& core, const VectorOperand& operand, uint32_t repeat, uint32_t block)
+const uint8_t* BlockOf(Core& core, const VectorOperand& operand, uint32_t repeat, uint32_t block)
 {
     const auto blocks = static_cast<uint64_t>(repeat * operand.repeatStride + block * operand.blockStride);
     return core.Memory(Space::UB).At(operand.address + blocks * VECTOR_BLOCK_BYTES);
@@ -24,7 +25,7 @@ void Gather(Core& core, FloatType type, const VectorOperand& operand, uint32_t r
 {
     const uint32_t perBlock = type == FloatType::FP32 ? 8 : 16;
     for (uint32_t lane = 0; lane < active; lane += perBlock) {
-        const uint8_t* block = At(core, operand, repeat, lane / perBlock);
+        const uint8_t* block = BlockOf(core, operand, repeat, lane / perBlock);
         if (type == FloatType::FP32) {
             std::memcpy(lanes + lane, block, VECTOR_BLOCK_BYTES);
         } else {
@@ -45,12 +46,12 @@ bool Holds(CompareOp op, float a, float b)
     }
 }
 
-Instruction Start(const char* name, uint32_t repeats)
+Instruction Start(const char* name, uint32_t repeats, const BankOperands& banks = {})
 {
     Instruction instruction;
     instruction.name = name;
     instruction.pipe = Pipe::V;
-    instruction.cycles = VectorOccupation(Self().Soc().vectorSimpleCycles, repeats);
+    instruction.cycles = VectorOccupation(Self().Soc().vectorSimpleCycles, repeats, banks);
     instruction.latencyCycles = VectorLatency();
     return instruction;
 }
@@ -58,7 +59,7 @@ Instruction Start(const char* name, uint32_t repeats)
 void PutLane(Core& core, FloatType type, const VectorOperand& dst, uint32_t repeat, uint32_t lane, float value)
 {
     const uint32_t perBlock = type == FloatType::FP32 ? 8 : 16;
-    auto* block = const_cast<uint8_t*>(At(core, dst, repeat, lane / perBlock));
+    auto* block = const_cast<uint8_t*>(BlockOf(core, dst, repeat, lane / perBlock));
     if (type == FloatType::FP32) {
         std::memcpy(block + lane % perBlock * 4, &value, 4);
     } else {
@@ -117,7 +118,7 @@ void VectorSelect(FloatType type, const VectorOperand& dst, const VectorOperand&
     if (plan.repeats == 0) return;
     RequireNoPartialOverlap("src0", dst, src0, plan, bytes);
     if (src1 != nullptr) RequireNoPartialOverlap("src1", dst, *src1, plan, bytes);
-    Instruction instruction = Start("vsel", plan.repeats);
+    Instruction instruction = Start("vsel", plan.repeats, {&dst, &src0});
     const uint64_t bitBytes = ((plan.repeats - 1) * uint64_t{plan.lanes} + plan.lastActive + 7) / 8;
     if (mode != 0) instruction.operands.Add(Reads("selMask", Run(Space::UB, bits, bitBytes), VECTOR_BLOCK_BYTES));
     AddOperand(instruction, "src0", src0, plan, bytes, false);
@@ -134,8 +135,17 @@ void VectorSelect(FloatType type, const VectorOperand& dst, const VectorOperand&
         if (!tensor && type != FloatType::FP32) {
             HostLanes().toFloat(type, reinterpret_cast<const uint16_t*>(core.Regs().cmpMask), &scalar, 1);
         }
+        const bool direct =
+            !tensor && type == FloatType::FP32 && plan.contiguous && dst.blockStride == 1 && src0.blockStride == 1;
         for (uint32_t r = 0; r < plan.repeats; ++r) {
             const uint32_t active = plan.ActiveIn(r);
+            if (direct) {
+                HostLanes().selectScalar(core.Memory(Space::UB).At(bits + r * plan.lanes / 8),
+                                         reinterpret_cast<const float*>(BlockOf(core, src0, r, 0)), scalar,
+                                         reinterpret_cast<float*>(const_cast<uint8_t*>(BlockOf(core, dst, r, 0))),
+                                         active);
+                continue;
+            }
             Gather(core, type, src0, r, active, a);
             if (tensor) Gather(core, type, second, r, active, b);
             const uint8_t* chosen =

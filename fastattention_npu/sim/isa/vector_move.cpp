@@ -1,4 +1,5 @@
 // Vector instructions that change type, place or number of elements: convert, broadcast, reduce, copy, select.
+#include "cost.h"
 #include "vector_operands.h"
 
 using namespace ascend_sim;
@@ -13,12 +14,13 @@ uint8_t* Ub(Core& core, const VectorOperand& operand, uint32_t repeat, uint32_t 
     return core.Memory(Space::UB).At(operand.address + blocks * VECTOR_BLOCK_BYTES);
 }
 
-Instruction VectorInstruction(const char* name, double cyclesPerRepeat, uint32_t repeats)
+Instruction VectorInstruction(const char* name, double cyclesPerRepeat, uint32_t repeats,
+                              const BankOperands& banks = {})
 {
     Instruction instruction;
     instruction.name = name;
     instruction.pipe = Pipe::V;
-    instruction.cycles = VectorOccupation(cyclesPerRepeat, repeats);
+    instruction.cycles = VectorOccupation(cyclesPerRepeat, repeats, banks);
     instruction.latencyCycles = VectorLatency();
     return instruction;
 }
@@ -61,7 +63,10 @@ void VectorConvert(const char* name, Convert kind, const VectorOperand& dst, con
         Refuse("Cast with scattered lanes or blocks is not simulated");
     }
     Core& core = Self();
-    Instruction instruction = VectorInstruction(name, core.Soc().vectorSimpleCycles, plan.repeats);
+    const uint32_t wide = BlocksOfLanes(plan.active, 4);
+    const uint32_t narrow = BlocksOfLanes(plan.active, 2);
+    BankOperands banks{&dst, &src, nullptr, conversion.narrows ? narrow : wide, conversion.narrows ? wide : narrow};
+    Instruction instruction = VectorInstruction(name, core.Soc().vectorSimpleCycles, plan.repeats, banks);
     AddOperand(instruction, "src", src, plan, conversion.narrows ? 4 : 2, false);
     AddOperand(instruction, "dst", dst, plan, conversion.narrows ? 2 : 4, true);
     core.Issue(instruction, [=, &core] {
@@ -88,7 +93,7 @@ void VectorBroadcast(uint32_t elementBytes, const VectorOperand& dst, uint64_t s
     if (repeat == 0) return;
     const auto repeats = static_cast<uint32_t>(repeat);
     Core& core = Self();
-    Instruction instruction = VectorInstruction("vbrcb", core.Soc().vectorSimpleCycles, repeats);
+    Instruction instruction = VectorInstruction("vbrcb", core.Soc().vectorSimpleCycles, repeats, {&dst});
     LanePlan plan;
     plan.lanes = plan.active = plan.lastActive = static_cast<uint32_t>(VECTOR_BLOCK_BYTES) / elementBytes * 8;
     plan.repeats = repeats;
@@ -113,7 +118,9 @@ void VectorCopy(uint32_t elementBytes, const VectorOperand& dst, const VectorOpe
     if (plan.repeats == 0) return;
     RequireNoPartialOverlap("src", dst, src, plan, elementBytes);
     Core& core = Self();
-    Instruction instruction = VectorInstruction("vcopy", core.Soc().vectorSimpleCycles, plan.repeats);
+    const uint32_t blocks = BlocksOfLanes(plan.active, elementBytes);
+    Instruction instruction =
+        VectorInstruction("vcopy", core.Soc().vectorSimpleCycles, plan.repeats, {&dst, &src, nullptr, blocks, blocks});
     AddOperand(instruction, "src", src, plan, elementBytes, false);
     AddOperand(instruction, "dst", dst, plan, elementBytes, true);
     core.Issue(instruction, [=, &core] {

@@ -100,11 +100,6 @@ void RequireNoPartialOverlap(const char* name, const VectorOperand& dst, const V
     }
 }
 
-double VectorOccupation(double cyclesPerRepeat, uint32_t repeats)
-{
-    return std::max(1.0, cyclesPerRepeat * repeats) + 1.0;
-}
-
 double VectorLatency()
 {
     const auto& soc = Self().Soc();

@@ -34,7 +34,12 @@ void AddOperand(Instruction& instruction, const char* name, const VectorOperand&
 void RequireNoPartialOverlap(const char* name, const VectorOperand& dst, const VectorOperand& src, const LanePlan& plan,
                              uint32_t elementBytes);
 
-double VectorOccupation(double cyclesPerRepeat, uint32_t repeats);
+// 32 B blocks that so many leading lanes take.
+inline uint32_t BlocksOfLanes(uint32_t lanes, uint32_t elementBytes)
+{
+    return static_cast<uint32_t>((uint64_t{lanes} * elementBytes + VECTOR_BLOCK_BYTES - 1) / VECTOR_BLOCK_BYTES);
+}
+
 double VectorLatency();
 
 }  // namespace ascend_sim

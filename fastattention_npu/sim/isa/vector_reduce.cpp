@@ -2,6 +2,7 @@
 // Values are combined as a pairwise tree in fp32; fp16 results are rounded once.
 #include <cmath>
 
+#include "cost.h"
 #include "vector_operands.h"
 
 using namespace ascend_sim;
@@ -61,14 +62,15 @@ void Put(FloatType type, uint8_t* to, const float* values, uint32_t count)
     }
 }
 
-Instruction Start(const char* name, bool whole, uint32_t repeats)
+Instruction Start(const char* name, bool whole, uint32_t repeats, const BankOperands& banks)
 {
     const auto& soc = Self().Soc();
     Instruction instruction;
     instruction.name = name;
     instruction.pipe = Pipe::V;
-    instruction.cycles = VectorOccupation(whole ? soc.vectorWholeReduceCycles : soc.vectorSimpleCycles, repeats);
+    instruction.cycles = VectorOccupation(whole ? soc.vectorWholeReduceCycles : soc.vectorSimpleCycles, repeats, banks);
     instruction.latencyCycles = VectorLatency();
+    instruction.latencyCycles += whole ? soc.vectorWholeReduceTailCycles : soc.vectorBlockReduceTailCycles;
     return instruction;
 }
 
@@ -93,7 +95,8 @@ void VectorReduce(const char* name, ReduceKind kind, FloatType type, uint64_t ds
     const uint32_t results = whole ? 1 : (plan.active + perBlock - 1) / perBlock;
     const uint64_t dstPitch = static_cast<uint64_t>(dstRepeatStride) * bytes * (whole ? 1 : BLOCKS);
     Core& core = Self();
-    Instruction instruction = Start(name, whole, plan.repeats);
+    Instruction instruction =
+        Start(name, whole, plan.repeats, {nullptr, &source.operand, nullptr, 0, BlocksOfLanes(plan.active, bytes)});
     AddOperand(instruction, "src", source.operand, plan, bytes, false);
     instruction.operands.Add(Writes("dst", Rows(Space::UB, dst, uint64_t{results} * bytes, plan.repeats, dstPitch),
                                     whole ? bytes : BLOCKS * bytes));
@@ -143,7 +146,8 @@ void VectorReduceIndexed(const char* name, bool max, FloatType type, uint64_t ds
     const uint32_t unit = bytes * (pair ? 2 : 1);
     const uint64_t dstPitch = static_cast<uint64_t>(dstRepeatStride) * unit;
     Core& core = Self();
-    Instruction instruction = Start(name, true, plan.repeats);
+    Instruction instruction =
+        Start(name, true, plan.repeats, {nullptr, &source.operand, nullptr, 0, BlocksOfLanes(plan.active, bytes)});
     AddOperand(instruction, "src", source.operand, plan, bytes, false);
     instruction.operands.Add(Writes("dst", Rows(Space::UB, dst, unit, plan.repeats, dstPitch), unit));
     core.Issue(instruction, [=, &core] {

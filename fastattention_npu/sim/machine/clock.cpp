@@ -1,239 +1,195 @@
-// See clock.h. Cores are replayed round robin; one stops at a cross-core wait whose set has no time yet. Without shared
-// resources the order of replay does not change any time.
+// See clock.h. One loop in global time: the next thing that happens is the start of a copy or the end of one.
 #include "clock.h"
 
 #include <algorithm>
 #include <deque>
 #include <map>
-#include <optional>
+#include <queue>
+
+#include "core_clock.h"
 
 namespace ascend_sim {
 
 namespace {
 
-struct PipeState {
-    double free = 0;  // when the next instruction may start
-    double done = 0;  // when everything issued so far has finished
-    double busy = 0;
-    std::optional<uint32_t> blockedOn;
-    std::deque<std::pair<size_t, double>> queue;  // records behind a wait, with their issue times
+// Earliest first; equal times in the order of the cores, so that a run is always the same.
+struct Later {
+    bool operator()(const CopyRequest& a, const CopyRequest& b) const
+    {
+        return a.time != b.time ? a.time > b.time : a.owner > b.owner;
+    }
 };
 
-uint32_t FlagKey(const Record& r)
+uint64_t AddressEnd(const std::vector<const CoreTrace*>& traces)
 {
-    return (static_cast<uint32_t>(r.pipe) * PIPES + static_cast<uint32_t>(r.peer)) * 8 + r.id;
+    uint64_t end = 0;
+    for (const CoreTrace* trace : traces) {
+        for (const Transfer& t : trace->transfers) {
+            end = std::max(end, t.address + (t.count1 - 1) * t.pitch1 + (t.count2 - 1) * t.pitch2 + t.runBytes);
+        }
+    }
+    return end;
 }
-
-// Sets of a mode-0 flag by all cores of one kind: the k-th release is at the latest k-th set.
-struct LaunchFlag {
-    std::vector<std::pair<uint32_t, double>> releases;  // sets so far, latest time
-};
 
 class Replay {
 public:
-    Replay(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces) : soc_(soc), traces_(traces)
+    Replay(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces, L2Cache l2)
+        : soc_(soc), traces_(traces), memory_(soc, std::move(l2))
     {
-        cores_.resize(traces.size());
-        for (size_t i = 0; i < traces.size(); ++i) cores_[i].spans.resize(traces[i]->records.size());
-        for (const CoreTrace* trace : traces) ++coresOfKind_[static_cast<uint32_t>(trace->kind)];
+        for (size_t i = 0; i < traces.size(); ++i) {
+            const CoreTrace& trace = *traces[i];
+            cores_.emplace_back(soc, trace, static_cast<uint32_t>(i));
+            halves_.emplace_back();
+            turns_.emplace_back();
+            ++coresOfKind_[static_cast<uint32_t>(trace.kind)];
+        }
     }
+
+    L2Cache TakeL2() { return memory_.TakeL2(); }
 
     Timing Run()
     {
-        bool progress = true;
-        while (progress) {
-            progress = false;
-            for (size_t i = 0; i < cores_.size(); ++i) progress = Advance(i) || progress;
+        for (uint32_t i = 0; i < cores_.size(); ++i) Wake(i);
+        for (;;) {
+            RunAwake();
+            const double end = memory_.NextEnd();
+            const double start = waiting_.empty() ? end : waiting_.top().time;
+            const double time = std::min(start, end);
+            if (time > 1e300) break;
+            memory_.AdvanceTo(time);
+            while (!waiting_.empty() && waiting_.top().time <= time) StartCopy();
+            SharedMemory::Ended ended{};
+            while (memory_.TakeEnded(ended)) {
+                const double latency = Latency(ended);
+                cores_[ended.owner / PIPES].EndCopy(static_cast<Pipe>(ended.owner % PIPES), time, latency);
+                Wake(ended.owner / PIPES);
+            }
         }
         return Collect();
     }
 
 private:
-    struct CoreState {
-        size_t next = 0;
-        double scalar = 0;
-        std::array<PipeState, PIPES> pipes;
-        std::map<uint32_t, double> flags;
-        std::array<std::deque<double>, 16> posts;
-        std::array<uint32_t, 16> launchSets{};
-        std::array<uint32_t, 16> launchWaits{};
-        std::vector<Span> spans;
-    };
+    void Wake(uint32_t core) { awake_.push_back(core); }
 
-    PipeState& PipeOf(CoreState& core, Pipe pipe) { return core.pipes[static_cast<uint32_t>(pipe)]; }
-
-    bool Advance(size_t index)
+    void RunAwake()
     {
-        CoreState& core = cores_[index];
-        const auto& records = traces_[index]->records;
-        const size_t before = core.next;
-        while (core.next < records.size()) {
-            const Record& record = records[core.next];
-            if (record.step == Step::CROSS_WAIT && !TakePost(index, record.id)) break;
-            core.scalar += soc_.scalarIssueCycles + record.scalarCycles;
-            Issue(index, core.next);
-            ++core.next;
-        }
-        return core.next != before;
-    }
-
-    void Issue(size_t index, size_t at)
-    {
-        CoreState& core = cores_[index];
-        const Record& record = traces_[index]->records[at];
-        if (record.step == Step::CROSS_WAIT) {
-            core.spans[at] = {static_cast<float>(core.scalar), static_cast<float>(core.scalar)};
-            return;
-        }
-        if (record.step == Step::BARRIER && record.pipe == Pipe::ALL) {
-            for (const PipeState& pipe : core.pipes) core.scalar = std::max(core.scalar, pipe.done);
-            return;
-        }
-        PipeState& pipe = PipeOf(core, record.step == Step::WAIT_FLAG ? record.peer : record.pipe);
-        if (pipe.blockedOn.has_value()) {
-            pipe.queue.emplace_back(at, core.scalar);
-        } else {
-            Execute(index, at, core.scalar);
+        while (!awake_.empty()) {
+            const uint32_t core = awake_.back();
+            awake_.pop_back();
+            copies_.clear();
+            posts_.clear();
+            cores_[core].Advance(copies_, posts_);
+            for (const CopyRequest& copy : copies_) waiting_.push(copy);
+            for (const CrossPost& post : posts_) Send(post);
         }
     }
 
-    void Execute(size_t index, size_t at, double issued)
+    void StartCopy()
     {
-        CoreState& core = cores_[index];
-        const Record& record = traces_[index]->records[at];
-        PipeState& pipe = PipeOf(core, record.pipe);
-        if (record.pipe == Pipe::S) pipe.done = pipe.free = core.scalar;
-        switch (record.step) {
-            case Step::OP: {
-                const double start = std::max(pipe.free, issued);
-                pipe.free = start + record.cycles;
-                pipe.done = std::max(pipe.done, pipe.free + record.latencyCycles);
-                pipe.busy += record.cycles;
-                core.spans[at] = {static_cast<float>(start), static_cast<float>(pipe.free)};
-                if (record.pipe == Pipe::S) core.scalar = std::max(core.scalar, pipe.done);
-                break;
-            }
-            case Step::BARRIER: pipe.free = std::max({pipe.free, pipe.done, issued}); break;
-            case Step::SET_FLAG: Set(index, record, std::max(pipe.done, issued) + soc_.flagCycles); break;
-            case Step::WAIT_FLAG: Wait(index, record, issued); break;
-            case Step::CROSS_SET: Post(index, record, std::max(pipe.done, issued) + soc_.crossCoreCycles); break;
-            case Step::CROSS_WAIT: break;
-        }
+        const CopyRequest copy = waiting_.top();
+        waiting_.pop();
+        const CoreTrace& trace = *traces_[copy.owner / PIPES];
+        const Record& record = trace.records[copy.record];
+        const Transfer& transfer = trace.transfers[record.transfer - 1];
+        memory_.Start(copy.owner, transfer, record.cycles - transfer.headCycles);
     }
 
-    void Set(size_t index, const Record& record, double time)
+    double Latency(const SharedMemory::Ended& ended) const
     {
-        CoreState& core = cores_[index];
-        core.flags[FlagKey(record)] = time;
-        PipeState& peer = PipeOf(core, record.peer);
-        if (peer.blockedOn != FlagKey(record)) return;
-        peer.blockedOn.reset();
-        peer.free = std::max(peer.free, time);
-        core.flags.erase(FlagKey(record));
-        while (!peer.blockedOn.has_value() && !peer.queue.empty()) {
-            const auto [at, issued] = peer.queue.front();
-            peer.queue.pop_front();
-            Execute(index, at, issued);
-        }
+        const auto pipe = static_cast<Pipe>(ended.owner % PIPES);
+        if (pipe != Pipe::MTE2) return soc_.gmWriteLatencyCycles;
+        return ended.missed ? soc_.gmLatencyCycles : soc_.l2LatencyCycles;
     }
 
-    void Wait(size_t index, const Record& record, double issued)
+    // A cross-core set: who receives it depends on its mode (CrossCoreSetFlag page).
+    void Send(const CrossPost& post)
     {
-        CoreState& core = cores_[index];
-        PipeState& peer = PipeOf(core, record.peer);
-        const auto flag = core.flags.find(FlagKey(record));
-        if (flag == core.flags.end()) {
-            peer.blockedOn = FlagKey(record);
-            peer.free = std::max(peer.free, issued);
-            return;
-        }
-        peer.free = std::max({peer.free, flag->second, issued});
-        if (record.peer == Pipe::S) core.scalar = std::max(core.scalar, flag->second);
-        core.flags.erase(flag);
-    }
-
-    void Post(size_t index, const Record& record, double time)
-    {
-        const CoreTrace& trace = *traces_[index];
-        const size_t base = index - trace.coreInGroup;
+        const CoreTrace& trace = *traces_[post.core];
+        const Record& record = trace.records[post.record];
+        const uint32_t base = post.core - trace.coreInGroup;
+        const double time = post.time + soc_.crossCoreCycles;
         if (record.mode == 0) {
-            CoreState& core = cores_[index];
-            auto& releases = launchFlags_[{static_cast<uint32_t>(trace.kind), record.id}].releases;
-            const uint32_t turn = core.launchSets[record.id]++;
-            if (releases.size() <= turn) releases.resize(turn + 1, {0, 0.0});
-            ++releases[turn].first;
-            releases[turn].second = std::max(releases[turn].second, time + soc_.syncAllCycles - soc_.crossCoreCycles);
-            return;
-        }
-        if (trace.kind == CoreKind::AIC) {
-            cores_[base + 1].posts[record.id].push_back(time);
-            cores_[base + 2].posts[record.id].push_back(time);
-            return;
-        }
-        halves_[index][record.id].push_back(time);
-        auto& first = halves_[base + 1][record.id];
-        auto& second = halves_[base + 2][record.id];
-        if (first.empty() || second.empty()) return;
-        const double both = std::max(first.front(), second.front());
-        first.pop_front();
-        second.pop_front();
-        if (record.mode == 2) {
-            cores_[base].posts[record.id].push_back(both);
+            SendToAll(post, static_cast<uint32_t>(trace.kind), record.id);
+        } else if (trace.kind == CoreKind::AIC) {
+            Deliver(base + 1, record.id, time);
+            Deliver(base + 2, record.id, time);
         } else {
-            cores_[base + 1].posts[record.id].push_back(both);
-            cores_[base + 2].posts[record.id].push_back(both);
+            halves_[post.core][record.id].push_back(time);
+            auto& first = halves_[base + 1][record.id];
+            auto& second = halves_[base + 2][record.id];
+            if (first.empty() || second.empty()) return;
+            const double both = std::max(first.front(), second.front());
+            first.pop_front();
+            second.pop_front();
+            const uint32_t from = record.mode == 2 ? base : base + 1;
+            const uint32_t to = record.mode == 2 ? base : base + 2;
+            for (uint32_t core = from; core <= to; ++core) Deliver(core, record.id, both);
         }
     }
 
-    bool TakePost(size_t index, uint32_t id)
+    void SendToAll(const CrossPost& post, uint32_t kind, uint32_t id)
     {
-        CoreState& core = cores_[index];
-        if (!core.posts[id].empty()) {
-            core.scalar = std::max(core.scalar, core.posts[id].front());
-            core.posts[id].pop_front();
-            return true;
+        auto& rounds = launchSets_[{kind, id}];
+        const uint32_t turn = turns_[post.core][id]++;
+        if (rounds.size() <= turn) rounds.resize(turn + 1);
+        auto& [sets, latest] = rounds[turn];
+        latest = std::max(latest, post.time);
+        if (++sets < coresOfKind_[kind]) return;
+        for (uint32_t i = 0; i < cores_.size(); ++i) {
+            if (static_cast<uint32_t>(traces_[i]->kind) == kind) Deliver(i, id, latest + soc_.syncAllCycles);
         }
-        const auto kind = static_cast<uint32_t>(traces_[index]->kind);
-        const auto found = launchFlags_.find({kind, id});
-        const uint32_t turn = core.launchWaits[id];
-        if (found == launchFlags_.end() || found->second.releases.size() <= turn) return false;
-        if (found->second.releases[turn].first < coresOfKind_[kind]) return false;
-        core.scalar = std::max(core.scalar, found->second.releases[turn].second);
-        ++core.launchWaits[id];
-        return true;
+    }
+
+    void Deliver(uint32_t core, uint32_t id, double time)
+    {
+        cores_[core].Post(id, time);
+        Wake(core);
     }
 
     Timing Collect()
     {
         Timing timing;
         for (size_t i = 0; i < cores_.size(); ++i) {
-            CoreState& core = cores_[i];
             const bool aic = traces_[i]->kind == CoreKind::AIC;
             auto& busy = aic ? timing.aicBusyCycles : timing.aivBusyCycles;
-            timing.cycles = std::max(timing.cycles, core.scalar);
+            if (!traces_[i]->records.empty()) timing.cycles = std::max(timing.cycles, cores_[i].End());
             for (uint32_t p = 0; p < PIPES; ++p) {
-                timing.cycles = std::max(timing.cycles, core.pipes[p].done);
-                busy[p] += core.pipes[p].busy / coresOfKind_[static_cast<uint32_t>(traces_[i]->kind)];
+                busy[p] += cores_[i].Busy(p) / coresOfKind_[static_cast<uint32_t>(traces_[i]->kind)];
             }
-            timing.spans.push_back(std::move(core.spans));
+            timing.spans.push_back(std::move(cores_[i].Spans()));
         }
         timing.cycles += soc_.launchCycles;
+        timing.traffic = memory_.Traffic();
         return timing;
     }
 
     const fastattn::SocSpec& soc_;
     const std::vector<const CoreTrace*>& traces_;
-    std::vector<CoreState> cores_;
-    std::map<size_t, std::array<std::deque<double>, 16>> halves_;
-    std::map<std::pair<uint32_t, uint32_t>, LaunchFlag> launchFlags_;
+    SharedMemory memory_;
+    std::deque<CoreClock> cores_;
+    std::priority_queue<CopyRequest, std::vector<CopyRequest>, Later> waiting_;
+    std::vector<uint32_t> awake_;
+    std::vector<CopyRequest> copies_;
+    std::vector<CrossPost> posts_;
+    // Sets by an AIV that count only when its twin has set as well, and mode-0 sets by round.
+    std::deque<std::array<std::deque<double>, CROSS_CORE_FLAGS>> halves_;
+    std::map<std::pair<uint32_t, uint32_t>, std::vector<std::pair<uint32_t, double>>> launchSets_;
+    std::deque<std::array<uint32_t, CROSS_CORE_FLAGS>> turns_;
     std::array<uint32_t, 2> coresOfKind_{};
 };
 
 }  // namespace
 
-Timing ComputeTiming(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces)
+Timing ComputeTiming(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces,
+                     const TimingOptions& options)
 {
-    return Replay(soc, traces).Run();
+    L2Cache l2(soc.l2Bytes, AddressEnd(traces));
+    if (options.warmL2) {
+        Replay earlier(soc, traces, std::move(l2));
+        earlier.Run();
+        l2 = earlier.TakeL2();
+    }
+    return Replay(soc, traces, std::move(l2)).Run();
 }
 
 }  // namespace ascend_sim

@@ -1,11 +1,13 @@
-// The cycle model: reads what every core issued and says when each step ran. An instruction starts no earlier than its
-// pipe, its flags and the scalar unit that issued it allow; a pipe works in order; the kernel's time is the last end.
-// Shared bandwidth is not divided yet: every core has the per-core rates of the SoC file to itself.
+// The cycle model's clock: reads what every core issued and says when each step ran. The scalar unit issues in program
+// order into bounded queues; a pipe takes its queue in order, as its flags allow; copies from and to GM meet in the
+// shared memory system (shared_memory.h), which alone needs one time for all cores. It decides nothing about results,
+// and its answer depends on nothing but the records.
 #pragma once
 #include <array>
 #include <vector>
 
 #include "op_host/soc_spec.h"
+#include "shared_memory.h"
 #include "trace.h"
 
 namespace ascend_sim {
@@ -18,11 +20,17 @@ struct Span {
 
 struct Timing {
     double cycles = 0;                          // with launch
-    std::array<double, PIPES> aicBusyCycles{};  // mean over the AICs
+    std::array<double, PIPES> aicBusyCycles{};  // mean over the AICs, from first issue to last result of each pipe
     std::array<double, PIPES> aivBusyCycles{};  // mean over the AIVs
-    std::vector<std::vector<Span>> spans;       // per trace and record
+    SharedTraffic traffic;
+    std::vector<std::vector<Span>> spans;  // per trace and record
 };
 
-Timing ComputeTiming(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces);
+struct TimingOptions {
+    bool warmL2 = false;  // the same launch has run before and left its lines, clean and dirty, in the L2
+};
+
+Timing ComputeTiming(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces,
+                     const TimingOptions& options = {});
 
 }  // namespace ascend_sim

@@ -43,6 +43,7 @@ Core::Core(const fastattn::SocSpec& soc, CoreKind kind, uint32_t coreInGroup, Gr
         memory = std::make_unique<LocalMemory>(space, static_cast<uint64_t>(bytes));
         memory->Poison();
     };
+    functional_ = group.Owner().Options().functional;
     trace_.kind = kind_;
     trace_.group = group.Index();
     trace_.coreInGroup = coreInGroup_;
@@ -203,6 +204,11 @@ void Core::Admit(const Instruction& instruction)
             CheckGm(operand);
             uint64_t& total = operand.write ? trace_.traffic.gmBytesWritten : trace_.traffic.gmBytesRead;
             total += operand.region.TotalBytes();
+            if (group_->Owner().Options().keepGmAccesses) {
+                const auto at = static_cast<uint32_t>(trace_.records.size() - 1);
+                trace_.gmAccesses.push_back({operand.region.start, operand.region.TotalBytes(), at, operand.write});
+            }
+            if (instruction.gmTransfer) AddTransfer(instruction, operand);
         } else {
             CheckLocal(operand);
             if (operand.region.End() > RESERVED_UB_START && operand.region.space == Space::UB) CheckReservedUb(operand);
@@ -225,6 +231,23 @@ void Core::CheckReservedUb(const Operand& operand)
                   operand.name, static_cast<unsigned long long>(operand.region.start),
                   static_cast<unsigned long long>(operand.region.End()), reservedData_,
                   static_cast<unsigned long long>(RESERVED_UB_START)));
+}
+
+void Core::AddTransfer(const Instruction& instruction, const Operand& operand)
+{
+    const Region& region = operand.region;
+    const GmBuffer* buffer = group_->Owner().Gm().Find(region.start);
+    Transfer transfer;
+    transfer.address = buffer->modelAddress + (region.start - buffer->address);
+    transfer.runBytes = static_cast<uint32_t>(region.bytes);
+    transfer.count1 = region.count1;
+    transfer.count2 = region.count2;
+    transfer.pitch1 = region.pitch1;
+    transfer.pitch2 = region.pitch2;
+    transfer.headCycles = static_cast<float>(instruction.headCycles);
+    transfer.write = operand.write;
+    trace_.transfers.push_back(transfer);
+    trace_.records.back().transfer = static_cast<uint32_t>(trace_.transfers.size());
 }
 
 void Core::Before(const Instruction& instruction, const CallSite& site)
@@ -280,7 +303,7 @@ void Core::After(const Instruction& instruction)
 
 void Core::Scalar(const char* name, double cycles)
 {
-    if (Lists()) trace_.listing.emplace_back(name);
+    if (Lists()) ListScalar(name);
     pendingScalarCycles_ += cycles;
 }
 

@@ -34,6 +34,8 @@ struct Instruction {
     double cubeMacs = 0;
     uint8_t unitFlag = 0;                // of Mmad and Fixpipe: 2 checks, 3 checks and turns the bits of its L0C tile
     bool atomic = false;                 // adds to its destination
+    double headCycles = 0;               // of a copy from or to GM: before its first request
+    bool gmTransfer = false;             // uses the shared memory system
     bool ownResultNeedsBarrier = false;  // later instructions of the same pipe must not use the result without one
 };
 
@@ -69,6 +71,8 @@ public:
     CoreTrace& Trace() { return trace_; }
     bool Checks() const;
     bool Lists() const;
+    // Adds a value that is no operand (a scalar, a register's new contents) to the next line of the listing.
+    void Note(uint64_t value);
 
     void At(const CallSite& site, Pipe pipe)
     {
@@ -91,13 +95,13 @@ public:
         if (pipes_[static_cast<uint32_t>(instruction.pipe)].blocked) {
             Enqueue(instruction.pipe, [this, instruction, execute, site = site_] {
                 Before(instruction, site);
-                execute();
+                if (functional_ || instruction.pipe == Pipe::S) execute();
                 After(instruction);
             });
             return;
         }
         Before(instruction, site_);
-        execute();
+        if (functional_ || instruction.pipe == Pipe::S) execute();
         After(instruction);
     }
     // Runs something in its place in the pipe's order, right behind the last instruction issued to it.
@@ -160,7 +164,8 @@ private:
     void RequireCrossFlag(uint32_t id, uint32_t mode);
     void FinishFlags() const;
     void FinishRegisters();
-    void Admit(const Instruction& instruction);                         // decode-time checks and the record
+    void Admit(const Instruction& instruction);  // decode-time checks and the record
+    void AddTransfer(const Instruction& instruction, const Operand& operand);
     void Before(const Instruction& instruction, const CallSite& site);  // checks that need the data in place
     void After(const Instruction& instruction);                         // the results exist
     void Enqueue(Pipe pipe, Action action);
@@ -169,6 +174,7 @@ private:
     void Block(Pipe from, Pipe to, uint32_t id, const CallSite& site);
     void InheritScalar(Pipe pipe);
     void List(const Instruction& instruction);
+    void ListScalar(const char* name);
     void RecordSync(Step step, Pipe pipe, Pipe peer, uint32_t id, uint32_t mode);
     void RequireFlagPair(Pipe from, Pipe to, uint32_t id) const;
     uint32_t Thread(Pipe pipe) const { return ThreadOf(coreInGroup_, pipe); }
@@ -195,7 +201,9 @@ private:
     std::array<bool, 256> unitFlags_{};
     VectorClock unitSet_;
     VectorClock unitCleared_;
+    std::string note_;
     double pendingScalarCycles_ = 0;
+    bool functional_ = true;
 
     std::array<PipeQueue, PIPES> pipes_;
     struct Flag {

@@ -234,6 +234,7 @@ LaunchResult Launch::Result()
         for (const Hazard& hazard : group->Hazards()) {
             const bool warning = InfoOf(hazard.rule).severity == Severity::WARNING;
             (warning ? result.warnings : result.hazards).push_back(Format("group %u: ", group->Index()) + hazard.text);
+            if (!warning) result.groupHazards.push_back({group->Index(), hazard});
         }
     }
     std::vector<const GmLog*> logs;

@@ -23,14 +23,22 @@ struct LaunchOptions {
     KernelType type = KernelType::MIX;
     uint32_t blockDim = 1;
     uint32_t threads = 1;
-    bool checks = true;    // unwritten bytes and missing order; limits are always checked
-    bool listing = false;  // keep every instruction as text, with its operands
+    bool checks = true;           // unwritten bytes and missing order; limits are always checked
+    bool functional = true;       // false: only what addresses and times need is run; outputs stay empty
+    bool listing = false;         // keep every instruction as text, with its operands
+    bool keepGmAccesses = false;  // for a timeline
+};
+
+struct GroupHazard {
+    uint32_t group = 0;
+    Hazard hazard;
 };
 
 struct LaunchResult {
     std::vector<const CoreTrace*> traces;
     std::vector<std::string> hazards;
     std::vector<std::string> warnings;
+    std::vector<GroupHazard> groupHazards;  // the same, with the instructions
     std::vector<std::string> names;
     std::vector<CallSite> sites;
     Traffic traffic;

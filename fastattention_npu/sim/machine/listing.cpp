@@ -1,6 +1,8 @@
 // See listing.h.
 #include "listing.h"
 
+#include <utility>
+
 #include "core.h"
 #include "group.h"
 #include "launch.h"
@@ -52,7 +54,14 @@ void Core::List(const Instruction& instruction)
         line += Format(" mask %016llx %016llx%s", static_cast<Number>(registers_.vectorMask[1]),
                        static_cast<Number>(registers_.vectorMask[0]), registers_.countMode ? " count" : "");
     }
-    trace_.listing.push_back(line);
+    trace_.listing.push_back(line + std::exchange(note_, {}));
+}
+
+void Core::ListScalar(const char* name) { trace_.listing.push_back(name + std::exchange(note_, {})); }
+
+void Core::Note(uint64_t value)
+{
+    if (Lists()) note_ += Format(" %llx", static_cast<Number>(value));
 }
 
 }  // namespace ascend_sim

@@ -100,6 +100,9 @@ void GlobalMemory::Register(std::string name, uint64_t address, uint64_t bytes, 
     buffer.name = std::move(name);
     buffer.address = address;
     buffer.bytes = bytes;
+    constexpr uint64_t ALLOCATION_BYTES = 512;
+    const uint64_t end = buffers_.empty() ? 0 : buffers_.back().modelAddress + buffers_.back().bytes;
+    buffer.modelAddress = (end + ALLOCATION_BYTES - 1) / ALLOCATION_BYTES * ALLOCATION_BYTES;
     buffer.writable = writable;
     if (trackWrites) buffer.init = std::make_unique<InitMap>(bytes, true);
     buffers_.push_back(std::move(buffer));

@@ -52,6 +52,7 @@ struct GmBuffer {
     std::string name;
     uint64_t address = 0;
     uint64_t bytes = 0;
+    uint64_t modelAddress = 0;  // where the device allocator would have put it, on a 512 B boundary
     bool writable = false;
     std::unique_ptr<InitMap> init;  // kept for the workspace only: the launcher wrote everything else
 };
@@ -62,6 +63,7 @@ public:
     void Register(std::string name, uint64_t address, uint64_t bytes, bool writable, bool trackWrites);
     // The buffer that holds the address, or nullptr.
     GmBuffer* Find(uint64_t address);
+    const std::vector<GmBuffer>& Buffers() const { return buffers_; }
     // Bytes of all buffers: what the launch can touch at most.
     uint64_t TouchedBytes() const;
     // The buffer whose end lies closest below the address: the likely victim of an overrun.

@@ -70,7 +70,10 @@ void RaceDetector::CheckAgainst(uint32_t thread, uint32_t other, const Access& a
         if ((!access.write && !earlier.write) || (access.atomic && earlier.atomic)) continue;
         if (!Overlap(access.region, earlier.region)) continue;
         if (hazards.size() < MAX_HAZARDS) {
-            hazards.push_back({RaceRule(access.write, earlier.write), Report(thread, access, other, earlier)});
+            hazards.push_back({RaceRule(access.write, earlier.write),
+                               Report(thread, access, other, earlier),
+                               {thread, access.time},
+                               {other, earlier.time}});
         }
         return;
     }

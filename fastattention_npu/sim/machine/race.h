@@ -38,9 +38,17 @@ struct Access {
     const char* operand = "";
 };
 
+// The n-th instruction (from 1) that a pipe of the group executed; 0 where it is not known.
+struct InstructionPlace {
+    uint32_t thread = 0;
+    uint32_t ordinal = 0;
+};
+
 struct Hazard {
     Rule rule = Rule::RACE_RAW;
     std::string text;
+    InstructionPlace later{};
+    InstructionPlace earlier{};
 };
 
 Rule RaceRule(bool laterWrites, bool earlierWrites);

@@ -15,21 +15,21 @@ std::string PipeKey(CoreKind kind, uint32_t pipe)
 
 }  // namespace
 
-Report MakeReport(const fastattn::SocSpec& soc, Launch& launch)
+Report MakeReport(const fastattn::SocSpec& soc, Launch& launch, const TimingOptions& options)
 {
     const LaunchResult result = launch.Result();
-    const Timing timing = ComputeTiming(soc, result.traces);
     Report report;
+    report.timing = ComputeTiming(soc, result.traces, options);
+    const Timing& timing = report.timing;
     report.cycles = timing.cycles;
     report.timeUs = timing.cycles / soc.clockMhz;
     report.cubeMacs = result.traffic.cubeMacs;
     report.peakTflops = fastattn::PeakTflops(soc);
     report.gmBytesRead = result.traffic.gmBytesRead;
     report.gmBytesWritten = result.traffic.gmBytesWritten;
-    // L2 holds what was touched before as long as the launch's footprint fits; beyond that nothing is claimed.
-    const uint64_t footprint = launch.Gm().TouchedBytes();
-    const bool fits = static_cast<double>(footprint) <= soc.l2Bytes;
-    report.l2HitBytes = fits && report.gmBytesRead > footprint ? report.gmBytesRead - footprint : 0;
+    report.l2HitBytes = static_cast<uint64_t>(timing.traffic.l2HitBytes);
+    report.hbmBytesRead = static_cast<uint64_t>(timing.traffic.hbmReadBytes);
+    report.hbmBytesWritten = static_cast<uint64_t>(timing.traffic.hbmWriteBytes);
     report.instructions = result.traffic.instructions;
     report.hazards = result.hazards;
     report.warnings = result.warnings;

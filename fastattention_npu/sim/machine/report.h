@@ -19,11 +19,14 @@ struct Report {
     uint64_t gmBytesRead = 0;
     uint64_t gmBytesWritten = 0;
     uint64_t l2HitBytes = 0;
+    uint64_t hbmBytesRead = 0;
+    uint64_t hbmBytesWritten = 0;
     uint64_t instructions = 0;
     std::vector<std::string> hazards;
     std::vector<std::string> warnings;
+    Timing timing;
 };
 
-Report MakeReport(const fastattn::SocSpec& soc, Launch& launch);
+Report MakeReport(const fastattn::SocSpec& soc, Launch& launch, const TimingOptions& options = {});
 
 }  // namespace ascend_sim

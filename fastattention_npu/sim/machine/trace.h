@@ -20,9 +20,31 @@ struct Record {
     uint16_t id = 0;          // event or flag id
     uint16_t name = 0;        // index into the instruction names
     uint32_t site = 0;        // index into the call sites
-    float cycles = 0;         // occupation of the pipe
+    uint32_t transfer = 0;    // one-based index into the transfers; 0: does not touch GM
+    float cycles = 0;         // occupation of the pipe; of a transfer, what the core alone allows
     float latencyCycles = 0;  // from the end of the occupation until the result is there
     float scalarCycles = 0;   // what issuing it cost the scalar unit
+};
+
+// What an instruction moved between GM and the core; kept only for a timeline.
+struct GmAccess {
+    uint64_t address = 0;
+    uint64_t bytes = 0;
+    uint32_t record = 0;
+    bool write = false;
+};
+
+// What a copy from or to GM asks of the shared memory system. Addresses are model addresses: the launch's buffers one
+// after the other, each on a 512 B boundary, as the device allocator places them.
+struct Transfer {
+    uint64_t address = 0;
+    uint32_t runBytes = 0;  // contiguous bytes of a run; count2 groups of count1 runs
+    uint32_t count1 = 1;
+    uint32_t count2 = 1;
+    uint64_t pitch1 = 0;
+    uint64_t pitch2 = 0;
+    float headCycles = 0;  // before the first request leaves
+    bool write = false;
 };
 
 struct Traffic {
@@ -38,6 +60,8 @@ struct CoreTrace {
     uint32_t coreInGroup = 0;
     std::vector<Record> records;
     std::vector<std::string> listing;  // one line an instruction with its operands, if the launch asks for it
+    std::vector<GmAccess> gmAccesses;
+    std::vector<Transfer> transfers;
     Traffic traffic;
 };
 

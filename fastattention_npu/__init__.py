@@ -1,0 +1,43 @@
+"""FlashAttention for Ascend 910B, with an embedded simulator of the chip.
+
+Importing this package defines torch.ops.fastattn.*. Everything else that is public stands in __all__; what needs the
+native module or a configuration file loads it on first use.
+"""
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+from . import ops
+from .dispatch import backend, current_backend
+from .errors import ArgumentError, BackendUnavailableError, ConfigError
+from .flash_attn import flash_attn_func
+
+if TYPE_CHECKING:
+    from . import backends, reference, sim
+
+try:
+    __version__ = metadata.version("fastattention-npu")
+except metadata.PackageNotFoundError:  # imported from a checkout that was never installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "ArgumentError",
+    "BackendUnavailableError",
+    "ConfigError",
+    "__version__",
+    "backend",
+    "backends",
+    "current_backend",
+    "flash_attn_func",
+    "ops",
+    "reference",
+    "sim",
+]
+
+_LAZY = ("backends", "reference", "sim")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,18 @@
+"""Native CPU attention for x86-64 and aarch64: what torch.ops.fastattn.* runs for CPU tensors.
+
+`forward` is the general call, `decode` the paged or contiguous cache call with one pass over K and V per GQA group.
+"""
+
+from .attention import decode, forward
+from .bandwidth import read_bandwidth_gbps
+from .targets import active_target, forced_target, has_highway, targets
+
+__all__ = [
+    "active_target",
+    "decode",
+    "forced_target",
+    "forward",
+    "has_highway",
+    "read_bandwidth_gbps",
+    "targets",
+]

@@ -1,0 +1,95 @@
+"""The embedded simulator of the Ascend 910B: the kernels that CANN compiles, run instruction by instruction.
+
+Python front only; the machine is C++ (machine/, isa/, ascendc/) behind the native module. Its figures are simulated.
+"""
+
+from pathlib import Path
+from typing import Literal, overload
+
+from torch import Tensor
+
+from ..arguments import check_arguments
+from ..config import SocConfig, TilingConfig
+from ..dispatch import DEFAULT_SOC, make_backend
+from .launch import SimReport, launch_flash_attention, plan_problem
+
+__all__ = ["SimReport", "flash_attention", "plan_problem"]
+
+
+@overload
+def flash_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    softmax_scale: float | None = ...,
+    causal: bool = ...,
+    seqused_k: Tensor | None = ...,
+    layout: str = ...,
+    head_dim: int | None = ...,
+    soc: str | Path | SocConfig = ...,
+    tiling: str | Path | TilingConfig | None = ...,
+    threads: int | None = ...,
+    checks: bool = ...,
+    return_report: Literal[False] = ...,
+) -> tuple[Tensor, Tensor]: ...
+
+
+@overload
+def flash_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    softmax_scale: float | None = ...,
+    causal: bool = ...,
+    seqused_k: Tensor | None = ...,
+    layout: str = ...,
+    head_dim: int | None = ...,
+    soc: str | Path | SocConfig = ...,
+    tiling: str | Path | TilingConfig | None = ...,
+    threads: int | None = ...,
+    checks: bool = ...,
+    return_report: Literal[True],
+) -> tuple[Tensor, Tensor, SimReport]: ...
+
+
+def flash_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    seqused_k: Tensor | None = None,
+    layout: str = "bshd",
+    head_dim: int | None = None,
+    soc: str | Path | SocConfig = DEFAULT_SOC,
+    tiling: str | Path | TilingConfig | None = None,
+    threads: int | None = None,
+    checks: bool = True,
+    return_report: bool = False,
+) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, SimReport]:
+    """O = softmax(softmax_scale · Q Kᵀ + mask) V on the simulated NPU.
+
+    Arguments:
+        q, k, v, softmax_scale, causal, seqused_k, layout, head_dim: as torch.ops.fastattn.flash_attention; CPU tensors,
+            fp16.
+        soc, tiling: name or path of a file of configs/soc and configs/tiling; tiling None: op_host chooses.
+        threads: CPU threads of the simulator; None: all. The result has the same bits for any number.
+        checks: whether the simulator looks for races and reads of memory that nobody wrote.
+        return_report: also return the SimReport.
+    Returns:
+        (O, lse), with return_report (O, lse, report).
+    Raises:
+        ArgumentError, ConfigError: every reason at once. ValueError: no plan, with op_host's reasons.
+        SimulatorError (a RuntimeError): the kernel did what the chip would refuse; the text says where.
+    Limits:
+        Those of the kernel: fastattention_npu.limits.kernel_limits().
+    Source:
+        op_kernel/flash_attention.
+    """
+    chosen = make_backend("sim", soc=soc, tiling=tiling, threads=threads, checks=checks)
+    problem = check_arguments(q, k, v, softmax_scale, seqused_k, layout, head_dim, "sim")
+    result = launch_flash_attention(q, k, v, problem, softmax_scale, causal, seqused_k, chosen)
+    return (*result.outputs, result.report) if return_report else result.outputs

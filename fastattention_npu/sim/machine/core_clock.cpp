@@ -1,0 +1,157 @@
+// See core_clock.h.
+#include "core_clock.h"
+
+#include <algorithm>
+
+namespace ascend_sim {
+
+CoreClock::CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint32_t index)
+    : soc_(soc),
+      trace_(trace),
+      index_(index),
+      queueDepth_(std::clamp<uint32_t>(static_cast<uint32_t>(soc.queueDepth), 1, MAX_QUEUE)),
+      spans_(trace.records.size())
+{
+}
+
+double CoreClock::End() const
+{
+    double end = scalar_;
+    for (const PipeState& pipe : pipes_) end = std::max(end, pipe.done);
+    return end;
+}
+
+// Counts the time that the pipe has something under way, overlapping latencies once.
+void CoreClock::Busy(PipeState& pipe, double start, double end)
+{
+    pipe.busy += std::max(0.0, end - std::max(start, pipe.done));
+    pipe.done = std::max(pipe.done, end);
+}
+
+bool CoreClock::Take(Flag& flag, double& time)
+{
+    if (flag.count == 0) return false;
+    time = std::max(time, flag.times[flag.first % flag.times.size()]);
+    ++flag.first;
+    --flag.count;
+    return true;
+}
+
+void CoreClock::Advance(std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts)
+{
+    bool progress = true;
+    while (progress) {
+        progress = false;
+        while (IssueNext()) progress = true;
+        for (uint32_t p = 1; p < PIPES; ++p) {
+            while (pipes_[p].count != 0 && RunHead(pipes_[p], copies, posts)) progress = true;
+        }
+    }
+}
+
+// Work that the scalar unit does itself or must wait for; false while it cannot go on.
+bool CoreClock::IssueScalar(const Record& record)
+{
+    const double before = scalar_;
+    double time = scalar_ + soc_.scalarIssueCycles + record.scalarCycles;
+    if (record.step == Step::CROSS_WAIT) {
+        if (posts_[record.id].empty()) return false;
+        time = std::max(time, posts_[record.id].front());
+        posts_[record.id].pop_front();
+        scalarBusy_ += soc_.scalarIssueCycles;
+    } else if (record.step == Step::BARRIER) {
+        for (const PipeState& pipe : pipes_) {
+            if (pipe.count != 0 || pipe.copying) return false;
+        }
+        for (const PipeState& pipe : pipes_) time = std::max(time, pipe.done);
+    } else if (record.step == Step::WAIT_FLAG) {
+        if (!Take(FlagOf(record), time)) return false;
+    } else {
+        if (record.step == Step::OP) time += record.cycles + record.latencyCycles;
+        scalarBusy_ += time - before;
+    }
+    scalar_ = time;
+    if (record.step == Step::SET_FLAG) {
+        Flag& flag = FlagOf(record);
+        flag.times[(flag.first + flag.count++) % flag.times.size()] = scalar_ + soc_.flagCycles;
+    }
+    spans_[next_] = {static_cast<float>(before), static_cast<float>(scalar_)};
+    return true;
+}
+
+bool CoreClock::IssueNext()
+{
+    if (next_ == trace_.records.size()) return false;
+    const Record& record = trace_.records[next_];
+    const Pipe target = record.step == Step::WAIT_FLAG ? record.peer : record.pipe;
+    const bool all = record.step == Step::BARRIER && record.pipe == Pipe::ALL;
+    if (target == Pipe::S || all || record.step == Step::CROSS_WAIT) {
+        if (!IssueScalar(record)) return false;
+        ++next_;
+        return true;
+    }
+    PipeState& pipe = At(target);
+    if (pipe.count == queueDepth_) return false;
+    const uint32_t slot = (pipe.head + pipe.count) % queueDepth_;
+    const double cycles = soc_.scalarIssueCycles + record.scalarCycles;
+    scalar_ = std::max(scalar_ + cycles, pipe.freed[slot]);
+    scalarBusy_ += cycles;
+    pipe.queue[slot] = {static_cast<uint32_t>(next_), scalar_};
+    ++pipe.count;
+    ++next_;
+    return true;
+}
+
+bool CoreClock::RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts)
+{
+    if (pipe.copying) return false;
+    const Queued item = pipe.queue[pipe.head];
+    const Record& record = trace_.records[item.record];
+    double start = std::max(pipe.free, item.issued);
+    if (record.step == Step::WAIT_FLAG && !Take(FlagOf(record), start)) return false;
+    if (record.transfer != 0) {
+        pipe.copying = true;
+        pipe.copyRecord = item.record;
+        pipe.copyStart = start;
+        const double request = start + trace_.transfers[record.transfer - 1].headCycles;
+        copies.push_back({request, index_ * PIPES + static_cast<uint32_t>(record.pipe), item.record});
+    } else if (record.step == Step::WAIT_FLAG) {
+        pipe.free = start;
+    } else if (record.step == Step::CROSS_SET) {
+        posts.push_back({index_, item.record, std::max(pipe.done, start)});
+    } else {
+        Run(pipe, record, item);
+    }
+    pipe.freed[pipe.head] = start;
+    pipe.head = (pipe.head + 1) % queueDepth_;
+    --pipe.count;
+    return true;
+}
+
+void CoreClock::Run(PipeState& pipe, const Record& record, const Queued& item)
+{
+    const double start = std::max(pipe.free, item.issued);
+    if (record.step == Step::OP) {
+        // A pipe that had run dry pays its start-up again.
+        const bool dry = start > pipe.done || pipe.done == 0;
+        pipe.free = start + record.cycles + (dry && record.pipe == Pipe::MTE1 ? soc_.mte1StartCycles : 0);
+        Busy(pipe, start, pipe.free + record.latencyCycles);
+        spans_[item.record] = {static_cast<float>(start), static_cast<float>(pipe.free)};
+    } else if (record.step == Step::BARRIER) {
+        pipe.free = std::max(start, pipe.done);
+    } else {
+        Flag& flag = FlagOf(record);
+        flag.times[(flag.first + flag.count++) % flag.times.size()] = std::max(start, pipe.done) + soc_.flagCycles;
+    }
+}
+
+void CoreClock::EndCopy(Pipe name, double time, double latencyCycles)
+{
+    PipeState& pipe = At(name);
+    pipe.copying = false;
+    pipe.free = time;
+    Busy(pipe, pipe.copyStart, time + latencyCycles);
+    spans_[pipe.copyRecord] = {static_cast<float>(pipe.copyStart), static_cast<float>(time)};
+}
+
+}  // namespace ascend_sim

@@ -1,0 +1,89 @@
+// The time of one core: its scalar unit and its pipes. It goes on as far as it can by itself and stops at a copy, whose
+// end the shared memory system will tell, and at a cross-core wait whose set has no time yet.
+#pragma once
+#include <array>
+#include <deque>
+#include <vector>
+
+#include "clock.h"
+
+namespace ascend_sim {
+
+// A copy that wants to start; the one set of a cross-core flag.
+struct CopyRequest {
+    double time;
+    uint32_t owner;  // core * PIPES + pipe
+    uint32_t record;
+};
+
+struct CrossPost {
+    uint32_t core;
+    uint32_t record;
+    double time;
+};
+
+class CoreClock {
+public:
+    CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint32_t index);
+
+    // Runs until everything left waits for something outside. Appends to both lists.
+    void Advance(std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts);
+    void EndCopy(Pipe pipe, double time, double latencyCycles);
+    // A set of the flag has reached this core.
+    void Post(uint32_t id, double time) { posts_[id].push_back(time); }
+
+    double End() const;
+    double Busy(uint32_t pipe) const { return pipe == 0 ? scalarBusy_ : pipes_[pipe].busy; }
+    std::vector<Span>& Spans() { return spans_; }
+    bool Finished() const { return next_ == trace_.records.size(); }
+
+private:
+    static constexpr uint32_t MAX_QUEUE = 64;
+    struct Queued {
+        uint32_t record;
+        double issued;
+    };
+    struct PipeState {
+        std::array<Queued, MAX_QUEUE> queue;
+        std::array<double, MAX_QUEUE> freed{};  // when the slot's last instruction left the queue
+        uint32_t head = 0;
+        uint32_t count = 0;
+        double free = 0;  // when the next instruction may start
+        double done = 0;  // when everything started so far has finished
+        double busy = 0;
+        double copyStart = 0;
+        bool copying = false;
+        uint32_t copyRecord = 0;
+    };
+    struct Flag {
+        std::array<double, 4> times;
+        uint32_t first = 0;
+        uint32_t count = 0;
+    };
+
+    PipeState& At(Pipe pipe) { return pipes_[static_cast<uint32_t>(pipe)]; }
+    Flag& FlagOf(const Record& r)
+    {
+        return flags_[(static_cast<uint32_t>(r.pipe) * PIPES + static_cast<uint32_t>(r.peer)) * EVENT_IDS + r.id];
+    }
+    bool IssueNext();
+    bool IssueScalar(const Record& record);
+    bool RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts);
+    void Run(PipeState& pipe, const Record& record, const Queued& item);
+    bool Take(Flag& flag, double& time);
+    void Busy(PipeState& pipe, double start, double end);
+
+    const fastattn::SocSpec& soc_;
+    const CoreTrace& trace_;
+    uint32_t index_;
+    uint32_t queueDepth_;
+    size_t next_ = 0;
+    double scalar_ = 0;
+    double scalarBusy_ = 0;
+    std::array<PipeState, PIPES> pipes_;
+    std::array<Flag, PIPES * PIPES * EVENT_IDS> flags_{};
+    std::array<std::deque<double>, CROSS_CORE_FLAGS> posts_;
+    std::vector<Span> spans_;
+};
+
+}  // namespace ascend_sim

@@ -1,0 +1,111 @@
+"""Faulty kernels for the canaries: each an edit of the sources that must match exactly once."""
+
+from dataclasses import dataclass
+
+from fastattention_npu.bench.kernel_build import Edit
+from fastattention_npu.bench.kernel_cases import SMALL_TILING, Case
+
+CAUSAL = Case(100, 300, causal=True)
+PLAIN = Case(40, 600)
+TASKS = Case(70, 600, h_q=2)  # six tasks of three blocks on one core group
+# Both slots of L0C, 128 x 128 fp32 each, fill it to the last byte.
+FULL_L0C = Case(128, 256, d=128, tiling=SMALL_TILING | {"block_q": 128, "l0_tile_kv": 128})
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """An edit, the case that exercises it, and the evidence (kernel_cases.Verdict.how) and words that must come up."""
+
+    edit: Edit
+    case: Case
+    how: str
+    words: str
+
+
+MUTANTS = {
+    "mask window one row off": Mutant(
+        Edit(
+            "flash_attention/mask_window.h",
+            "static_cast<uint32_t>(col + delta)",
+            "static_cast<uint32_t>(col + delta + 1)",
+        ),
+        CAUSAL,
+        "wrong result",
+        "off by",
+    ),
+    "dropped WaitFlag": Mutant(
+        Edit("common/pipeline.h", "{ AscendC::WaitFlag<READY>(EventOf(slot)); }", "{ static_cast<void>(slot); }"),
+        PLAIN,
+        "flag rule",
+        "without a wait",
+    ),
+    "dropped WaitFlag and its SetFlag": Mutant(
+        Edit(
+            "flash_attention/vector_stages.h",
+            "        ringOPartial_.Publish(slot);\n        ringOPartial_.Await(slot);\n",
+            "",
+        ),
+        PLAIN,
+        "hazard",
+        "PIPE_MTE2 -> AIV0 PIPE_V",
+    ),
+    "dropped PipeBarrier": Mutant(
+        Edit(
+            "flash_attention/vector_stages.h",
+            "        Ordered();\n        AscendC::Exp(rescale",
+            "        AscendC::Exp(rescale",
+        ),
+        PLAIN,
+        "hazard",
+        "PipeBarrier<PIPE_V>",
+    ),
+    "buffer one block too large": Mutant(
+        Edit(
+            "flash_attention/storage.h",
+            "t.blockQ * wide * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES",
+            "t.blockQ * wide * FLOAT_BYTES + L0C_FRACTAL_BYTES, STAGES, L0C_FRACTAL_BYTES",
+        ),
+        FULL_L0C,
+        "refusal",
+        "L0C",
+    ),
+    "wrong ifTranspose": Mutant(
+        Edit("common/cube_tiles.h", "p.ifTranspose = true;", "p.ifTranspose = false;"), PLAIN, "wrong result", "off by"
+    ),
+    "stale ring slot": Mutant(
+        Edit(
+            "flash_attention/cube_stages.h",
+            "const uint32_t ringSlot = block.index % tiling_->ring;",
+            "const uint32_t ringSlot = (block.index + tiling_->ring - 1) % tiling_->ring;",
+        ),
+        TASKS,
+        "poison",
+        "nobody has written",
+    ),
+    "stale ring slot in the softmax": Mutant(
+        Edit(
+            "flash_attention/vector_stages.h",
+            "return Ub<float>(ub_.rescale, block.index % tiling_->ring);",
+            "return Ub<float>(ub_.rescale, block.index % (tiling_->ring - 1));",
+        ),
+        TASKS,
+        "wrong result",
+        "off by",
+    ),
+    "missing reverse flag": Mutant(
+        Edit("common/pipeline.h", "            AscendC::SetFlag<FREE>(EventOf(i));\n", ""),
+        PLAIN,
+        "deadlock",
+        "waits for",
+    ),
+    "odd vector core silent": Mutant(
+        Edit(
+            "flash_attention/vector_stages.h",
+            "        AscendC::CrossCoreSetFlag<2, PIPE_MTE3>(P_READY);",
+            "        if (share.rows != 0) {\n            AscendC::CrossCoreSetFlag<2, PIPE_MTE3>(P_READY);\n        }",
+        ),
+        Case(5, 600),
+        "deadlock",
+        "cross-core flag",
+    ),
+}
