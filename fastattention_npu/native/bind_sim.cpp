@@ -150,6 +150,7 @@ nb::dict ReportDict(const ascend_sim::Report& report)
     dict["instructions"] = report.instructions;
     dict["hazards"] = report.hazards.size();
     dict["hazard_texts"] = report.hazards;
+    dict["warning_texts"] = report.warnings;
     dict["host_target"] = ascend_sim::HostLanes().target;
     return dict;
 }

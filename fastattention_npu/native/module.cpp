@@ -5,6 +5,7 @@ namespace fastattn {
 
 void BindCpu(nanobind::module_& m);
 void BindPlan(nanobind::module_& m);
+void BindRules(nanobind::module_& m);
 void BindSim(nanobind::module_& m);
 
 }  // namespace fastattn
@@ -13,5 +14,6 @@ NB_MODULE(_core, m)
 {
     fastattn::BindCpu(m);
     fastattn::BindPlan(m);
+    fastattn::BindRules(m);
     fastattn::BindSim(m);
 }

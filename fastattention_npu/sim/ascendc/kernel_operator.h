@@ -9,3 +9,4 @@
 #include "sync.h"
 #include "tensor.h"
 #include "vector.h"
+#include "vector_select.h"

@@ -2,6 +2,7 @@
 // so the test is made when the program runs.
 #pragma once
 #include <limits>
+#include <string_view>
 
 #include "fastattention_npu/sim/isa/intrinsics.h"
 
@@ -12,14 +13,30 @@
 #define ASCEND_IS_AIC (is_aic())
 #define ASCEND_IS_AIV (!is_aic())
 #define KERNEL_TYPE_MIX_AIC_1_2 0
-#define KERNEL_TASK_TYPE_DEFAULT(type) static_assert((type) == KERNEL_TYPE_MIX_AIC_1_2, "only MIX_AIC_1_2 kernels")
+#define KERNEL_TYPE_AIC_ONLY 1
+#define KERNEL_TYPE_AIV_ONLY 2
+// The launch says which cores run; the declaration is for CANN's compiler.
+#define KERNEL_TASK_TYPE_DEFAULT(type) static_assert((type) >= 0 && (type) <= 2, "MIX_AIC_1_2, AIC_ONLY or AIV_ONLY")
 
 // Trailing parameters of every API: where the kernel called it.
 #define ASCENDC_HERE const char *file = __builtin_FILE(), uint32_t line = __builtin_LINE()
 
 namespace AscendC {
 
-inline void Here(const char* api, const char* file, uint32_t line) { ascend_sim::At({api, file, line}); }
+inline void Here(const char* api, const char* file, uint32_t line, pipe_t pipe = PIPE_S)
+{
+    ascend_sim::At({api, file, line}, pipe);
+}
+
+// What a value that does not fit its field breaks.
+inline ascend_sim::Rule RuleOfField(const char* field)
+{
+    const std::string_view name(field);
+    if (name.find("epeat") != name.npos && name.find("tride") == name.npos) return ascend_sim::Rule::REPEAT_WRAP;
+    if (name.find("BlkStride") != name.npos || name.find("RepStride") != name.npos)
+        return ascend_sim::Rule::STRIDE_WRAP;
+    return ascend_sim::Rule::FIELD_RANGE;
+}
 
 // An integer field that is narrower on the chip than what kernels compute with. It keeps the full value, so that a
 // value that would wrap can be refused by name.
@@ -34,7 +51,8 @@ public:
     // The value, refused unless the chip's field holds it.
     int64_t Get(const char* field) const
     {
-        ascend_sim::Limit(field, value_, std::numeric_limits<T>::min(), std::numeric_limits<T>::max());
+        ascend_sim::Limit(field, value_, std::numeric_limits<T>::min(), std::numeric_limits<T>::max(),
+                          RuleOfField(field));
         return value_;
     }
 

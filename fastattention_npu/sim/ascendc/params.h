@@ -5,6 +5,11 @@
 namespace AscendC {
 
 struct DataCopyParams {
+    DataCopyParams() = default;
+    DataCopyParams(Narrow<uint16_t> count, Narrow<uint16_t> len, Narrow<uint16_t> src, Narrow<uint16_t> dst)
+        : blockCount(count), blockLen(len), srcStride(src), dstStride(dst)
+    {
+    }
     Narrow<uint16_t> blockCount = 1;
     Narrow<uint16_t> blockLen = 0;
     Narrow<uint16_t> srcStride = 0;
@@ -57,6 +62,39 @@ struct LoadData2DParams {
     Narrow<uint8_t> repeatTimes = 0;
     Narrow<uint8_t> sid = 0;
     Narrow<uint8_t> addrMode = 0;
+};
+
+struct LoadData2dTransposeParams {
+    Narrow<uint16_t> startIndex = 0;
+    Narrow<uint8_t> repeatTimes = 0;
+    Narrow<uint16_t> srcStride = 0;
+    Narrow<uint16_t> dstGap = 0;
+    Narrow<uint16_t> dstFracGap = 0;
+    Narrow<uint8_t> addrMode = 0;
+};
+
+template <class T>
+struct LoadData3DParamsV2 {
+    uint8_t padList[4] = {0, 0, 0, 0};
+    Narrow<uint16_t> l1H = 0;
+    Narrow<uint16_t> l1W = 0;
+    Narrow<uint16_t> channelSize = 0;
+    Narrow<uint16_t> kExtension = 0;
+    Narrow<uint16_t> mExtension = 0;
+    Narrow<uint16_t> kStartPt = 0;
+    Narrow<uint16_t> mStartPt = 0;
+    Narrow<uint8_t> strideW = 1;
+    Narrow<uint8_t> strideH = 1;
+    Narrow<uint8_t> filterW = 1;
+    Narrow<uint8_t> filterH = 1;
+    Narrow<uint8_t> dilationFilterW = 1;
+    Narrow<uint8_t> dilationFilterH = 1;
+    bool enTranspose = false;
+    bool enSmallK = false;
+    T padValue{};
+    bool filterSizeW = false;
+    bool filterSizeH = false;
+    bool fMatrixCtrl = false;
 };
 
 struct MmadParams {
@@ -131,6 +169,19 @@ struct BrcbRepeatParams {
     Narrow<uint16_t> dstRepStride = 8;
 };
 
+struct CopyRepeatParams {
+    CopyRepeatParams() = default;
+    CopyRepeatParams(Narrow<uint16_t> dst, Narrow<uint16_t> src, Narrow<uint16_t> dstRep, Narrow<uint16_t> srcRep)
+        : dstStride(dst), srcStride(src), dstRepeatSize(dstRep), srcRepeatSize(srcRep)
+    {
+    }
+    Narrow<uint16_t> dstStride = 1;
+    Narrow<uint16_t> srcStride = 1;
+    Narrow<uint16_t> dstRepeatSize = 8;
+    Narrow<uint16_t> srcRepeatSize = 8;
+};
+
+enum class CMPMODE : uint8_t { LT, GT, EQ, LE, GE, NE };
 enum class RoundMode : uint8_t { CAST_NONE, CAST_RINT, CAST_FLOOR, CAST_CEIL, CAST_ROUND, CAST_TRUNC, CAST_ODD };
 enum class ReduceOrder : uint8_t { ORDER_VALUE_INDEX, ORDER_INDEX_VALUE, ORDER_ONLY_VALUE, ORDER_ONLY_INDEX };
 enum class SELMODE : uint8_t { VSEL_CMPMASK_SPR, VSEL_TENSOR_SCALAR_MODE, VSEL_TENSOR_TENSOR_MODE };

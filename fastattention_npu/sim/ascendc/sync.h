@@ -81,29 +81,29 @@ constexpr EventPipes PipesOf(HardEvent event)
 template <HardEvent event>
 void SetFlag(int32_t eventId, ASCENDC_HERE)
 {
-    Here("SetFlag", file, line);
+    Here("SetFlag", file, line, PipesOf(event).from);
     set_flag(PipesOf(event).from, PipesOf(event).to, eventId);
 }
 
 template <HardEvent event>
 void WaitFlag(int32_t eventId, ASCENDC_HERE)
 {
-    Here("WaitFlag", file, line);
+    Here("WaitFlag", file, line, PipesOf(event).to);
     wait_flag(PipesOf(event).from, PipesOf(event).to, eventId);
 }
 
 template <pipe_t pipe>
 void PipeBarrier(ASCENDC_HERE)
 {
-    Here("PipeBarrier", file, line);
+    Here("PipeBarrier", file, line, pipe);
     pipe_barrier(pipe);
 }
 
 template <uint8_t modeId, pipe_t pipe>
 void CrossCoreSetFlag(uint16_t flagId, ASCENDC_HERE)
 {
-    Here("CrossCoreSetFlag", file, line);
-    ascend_sim::Limit("flagId", flagId, 0, 15);
+    Here("CrossCoreSetFlag", file, line, pipe);
+    ascend_sim::Limit("flagId", flagId, 0, 15, ascend_sim::Rule::CROSS_ID);
     ffts_cross_core_sync(pipe, 1 | (uint64_t{modeId} << 4) | (uint64_t{flagId} << 8));
 }
 
@@ -115,16 +115,62 @@ void CrossCoreWaitFlag(uint16_t flagId, ASCENDC_HERE)
     wait_flag_dev(flagId);
 }
 
-// Meets all cores of the calling kind.
+// <true>: all cores of the calling kind. <false>: every AIC and AIV of the launch. Flag ids 11 ... 14 are its own.
 template <bool isAIVOnly = true>
 void SyncAll(ASCENDC_HERE)
 {
-    static_assert(isAIVOnly, "only SyncAll<true> is simulated");
-    constexpr uint16_t AIV_ONLY_ALL = 14;
-    Here("SyncAll", file, line);
+    constexpr uint16_t AIC_ALL = 11;
+    constexpr uint16_t AIV_TO_AIC = 12;
+    constexpr uint16_t AIC_TO_AIV = 13;
+    constexpr uint16_t AIV_ALL = 14;
+    const auto set = [](pipe_t pipe, uint64_t mode, uint16_t id) {
+        ffts_cross_core_sync(pipe, 1 | mode << 4 | uint64_t{id} << 8);
+    };
+    Here("SyncAll", file, line, PIPE_ALL);
+    ascend_sim::NoteSyncAll(isAIVOnly);
     pipe_barrier(PIPE_ALL);
-    ffts_cross_core_sync(PIPE_MTE3, 1 | (uint64_t{AIV_ONLY_ALL} << 8));
-    wait_flag_dev(AIV_ONLY_ALL);
+    if constexpr (isAIVOnly) {
+        const uint16_t id = is_aic() ? AIC_ALL : AIV_ALL;
+        set(is_aic() ? PIPE_FIX : PIPE_MTE3, 0, id);
+        wait_flag_dev(id);
+    } else if (is_aic()) {
+        wait_flag_dev(AIV_TO_AIC);
+        set(PIPE_FIX, 0, AIC_ALL);
+        wait_flag_dev(AIC_ALL);
+        set(PIPE_MTE3, 2, AIC_TO_AIV);
+    } else {
+        set(PIPE_MTE3, 2, AIV_TO_AIC);
+        wait_flag_dev(AIC_TO_AIV);
+    }
+    ascend_sim::NoteSyncAll(isAIVOnly);
+}
+
+// Every later store to GM of this core adds to what is there, until SetAtomicNone.
+template <class T>
+void SetAtomicAdd(ASCENDC_HERE)
+{
+    Here("SetAtomicAdd", file, line);
+    static_assert(std::is_same_v<T, float> || std::is_same_v<T, half> || std::is_same_v<T, bfloat16_t>,
+                  "SetAtomicAdd of float, half or bfloat16_t");
+    if constexpr (std::is_same_v<T, float>) {
+        set_atomic_f32();
+    } else if constexpr (std::is_same_v<T, half>) {
+        set_atomic_f16();
+    } else {
+        set_atomic_bf16();
+    }
+    set_atomic_add();
+}
+
+inline void SetAtomicNone(ASCENDC_HERE)
+{
+    Here("SetAtomicNone", file, line);
+    set_atomic_none();
+}
+inline void DisableDmaAtomic(ASCENDC_HERE)
+{
+    Here("DisableDmaAtomic", file, line);
+    set_atomic_none();
 }
 
 inline int64_t GetBlockNum() { return get_block_num(); }

@@ -28,9 +28,26 @@ public:
         return value;
     }
 
+    void SetValue(uint64_t offset, T value, ASCENDC_HERE) const
+    {
+        Here("GlobalTensor::SetValue", file, line);
+        uint64_t raw = 0;
+        __builtin_memcpy(&raw, &value, sizeof(T));
+        scalar_store(address_ + offset, sizeof(T), raw);
+    }
+    // Says how the second-level cache treats the tensor; changes no result.
+    template <class Mode>
+    void SetL2CacheHint(Mode)
+    {
+    }
+
 private:
     __gm__ T* address_ = nullptr;
 };
+
+enum class CacheMode : uint8_t { CACHE_MODE_DISABLE, CACHE_MODE_NORMAL, CACHE_MODE_LAST, CACHE_MODE_PERSISTENT };
+enum class CacheLine : uint8_t { SINGLE_CACHE_LINE, ENTIRE_DATA_CACHE };
+enum class DcciDst : uint8_t { CACHELINE_ALL, CACHELINE_UB, CACHELINE_OUT, CACHELINE_ATOMIC };
 
 template <class T>
 class LocalTensor {
@@ -46,6 +63,24 @@ public:
     {
         return LocalTensor<U>(position_, address_, 0);
     }
+    // The scalar unit reaches UB only, and waits for no other pipe by itself.
+    T GetValue(uint32_t offset, ASCENDC_HERE) const
+    {
+        Here("LocalTensor::GetValue", file, line);
+        RequireUb();
+        const uint64_t raw = scalar_load_ub(address_ + offset * sizeof(T), sizeof(T));
+        T value;
+        __builtin_memcpy(&value, &raw, sizeof(T));
+        return value;
+    }
+    void SetValue(uint32_t offset, T value, ASCENDC_HERE) const
+    {
+        Here("LocalTensor::SetValue", file, line);
+        RequireUb();
+        uint64_t raw = 0;
+        __builtin_memcpy(&raw, &value, sizeof(T));
+        scalar_store_ub(address_ + offset * sizeof(T), sizeof(T), raw);
+    }
     TPosition GetPosition() const { return position_; }
     uint64_t GetPhyAddr() const { return address_; }
     // The address as the instructions take it.
@@ -56,6 +91,13 @@ public:
     }
 
 private:
+    void RequireUb() const
+    {
+        const TPosition p = position_;
+        if (p == TPosition::VECIN || p == TPosition::VECOUT || p == TPosition::VECCALC) return;
+        ascend_sim::Refuse(ascend_sim::Rule::SCALAR_MEMORY, "the tensor does not lie in UB");
+    }
+
     TPosition position_ = TPosition::VECCALC;
     uint32_t address_ = 0;
 };
@@ -67,9 +109,30 @@ inline bool InL1(TPosition p)
 }
 
 // Refuses a tensor whose position the API does not take.
-inline void Require(bool ok, const char* what)
+inline void Require(bool ok, const char* what, ascend_sim::Rule rule = ascend_sim::Rule::POSITION)
 {
-    if (!ok) ascend_sim::Refuse(what);
+    if (!ok) ascend_sim::Refuse(rule, what);
 }
+
+template <class T, CacheLine line = CacheLine::SINGLE_CACHE_LINE, DcciDst destination = DcciDst::CACHELINE_OUT>
+void DataCacheCleanAndInvalid(const GlobalTensor<T>& dst, const char* file = __builtin_FILE(),
+                              uint32_t at = __builtin_LINE())
+{
+    Here("DataCacheCleanAndInvalid", file, at);
+    dcci(dst.GetPhyAddr(),
+         line == CacheLine::SINGLE_CACHE_LINE ? cache_line_t::SINGLE_CACHE_LINE : cache_line_t::ENTIRE_DATA_CACHE,
+         static_cast<dcci_dst_t>(destination));
+}
+
+// Buffers that manage themselves are not part of this subset: kernels place static tensors and set their own flags.
+template <class... Any>
+struct NoQueues {
+    static_assert(sizeof...(Any) == 0 && sizeof(NoQueues*) == 0,
+                  "TPipe, TQue and TBuf are not simulated: use LocalTensor(position, address, length) and flags");
+};
+template <TPosition position, int32_t depth, int32_t mask = 0>
+using TQue = NoQueues<std::integral_constant<TPosition, position>>;
+template <TPosition position>
+using TBuf = NoQueues<std::integral_constant<TPosition, position>>;
 
 }  // namespace AscendC

@@ -8,13 +8,19 @@ namespace AscendC {
 constexpr uint64_t FULL_MASK = ~uint64_t{0};
 constexpr uint32_t TMP_UB_OFFSET_BYTES = 184 * 1024;  // UB that Select and others keep for themselves
 
-inline void ResetMask() { set_vector_mask(FULL_MASK, FULL_MASK); }
+inline void RestoreFullMask() { set_vector_mask(FULL_MASK, FULL_MASK); }
+inline void ResetMask()
+{
+    ascend_sim::NoteMask(true);
+    RestoreFullMask();
+}
 inline void SetMaskCount() { set_mask_count(); }
 inline void SetMaskNorm() { set_mask_norm(); }
 
 template <class T, MaskMode mode = MaskMode::NORMAL>
 void SetVectorMask(uint64_t maskHigh, uint64_t maskLow)
 {
+    ascend_sim::NoteMask(true);
     set_vector_mask(maskHigh, maskLow);
 }
 
@@ -35,20 +41,43 @@ void SetLeadingLanes(uint64_t lanes)
     }
 }
 
+// The mask of a call: its argument, or with isSetMask = false the one that SetVectorMask set before.
+template <class T, bool isSetMask>
+void UseLanes(uint64_t lanes)
+{
+    if constexpr (isSetMask) {
+        SetLeadingLanes<T>(lanes);
+        ascend_sim::NoteMask(false);
+    } else {
+        ascend_sim::RequireChosenMask();
+    }
+}
+template <bool isSetMask>
+void UseBits(const uint64_t mask[])
+{
+    if constexpr (isSetMask) {
+        set_vector_mask(mask[1], mask[0]);
+        ascend_sim::NoteMask(false);
+    } else {
+        ascend_sim::RequireChosenMask();
+    }
+}
+
 // Runs `body` over `count` elements and leaves normal mode with a full mask. Calls on two tensors restore the mode
 // first, calls on a tensor and a scalar the mask.
 enum class Restore { MODE_FIRST, MASK_FIRST };
 template <Restore order = Restore::MODE_FIRST, class Body>
 void OverCount(uint32_t count, const Body& body)
 {
+    ascend_sim::NoteMask(false);
     set_mask_count();
     set_vector_mask(0, count);
     body();
     if (order == Restore::MODE_FIRST) {
         set_mask_norm();
-        ResetMask();
+        RestoreFullMask();
     } else {
-        ResetMask();
+        RestoreFullMask();
         set_mask_norm();
     }
 }
@@ -58,8 +87,8 @@ void OverCount(uint32_t count, const Body& body)
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, uint64_t mask, \
               Narrow<uint8_t> repeatTime, const BinaryRepeatParams& p, ASCENDC_HERE)                            \
     {                                                                                                           \
-        Here(#Name, file, line);                                                                                \
-        if constexpr (isSetMask) SetLeadingLanes<T>(mask);                                                      \
+        Here(#Name, file, line, PIPE_V);                                                                        \
+        UseLanes<T, isSetMask>(mask);                                                                           \
         intrinsic(dst.Address(), src0.Address(), src1.Address(), repeatTime.Get("repeatTime"),                  \
                   p.dstBlkStride.Get("dstBlkStride"), p.src0BlkStride.Get("src0BlkStride"),                     \
                   p.src1BlkStride.Get("src1BlkStride"), p.dstRepStride.Get("dstRepStride"),                     \
@@ -69,7 +98,7 @@ void OverCount(uint32_t count, const Body& body)
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, int32_t count, \
               ASCENDC_HERE)                                                                                     \
     {                                                                                                           \
-        Here(#Name, file, line);                                                                                \
+        Here(#Name, file, line, PIPE_V);                                                                        \
         OverCount(static_cast<uint32_t>(count),                                                                 \
                   [&] { intrinsic(dst.Address(), src0.Address(), src1.Address(), 1, 1, 1, 1, 8, 8, 8); });      \
     }
@@ -86,8 +115,8 @@ ASCENDC_BINARY(Min, vmin)
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, uint64_t mask,               \
               Narrow<uint8_t> repeatTime, const UnaryRepeatParams& p, ASCENDC_HERE)                                    \
     {                                                                                                                  \
-        Here(#Name, file, line);                                                                                       \
-        if constexpr (isSetMask) SetLeadingLanes<T>(mask);                                                             \
+        Here(#Name, file, line, PIPE_V);                                                                               \
+        UseLanes<T, isSetMask>(mask);                                                                                  \
         intrinsic(dst.Address(), src.Address(), scalarValue, repeatTime.Get("repeatTime"),                             \
                   p.dstBlkStride.Get("dstBlkStride"), p.srcBlkStride.Get("srcBlkStride"),                              \
                   p.dstRepStride.Get("dstRepStride"), p.srcRepStride.Get("srcRepStride"));                             \
@@ -95,7 +124,7 @@ ASCENDC_BINARY(Min, vmin)
     template <class T>                                                                                                 \
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, int32_t count, ASCENDC_HERE) \
     {                                                                                                                  \
-        Here(#Name, file, line);                                                                                       \
+        Here(#Name, file, line, PIPE_V);                                                                               \
         OverCount<Restore::MASK_FIRST>(static_cast<uint32_t>(count),                                                   \
                                        [&] { intrinsic(dst.Address(), src.Address(), scalarValue, 1, 1, 1, 8, 8); });  \
     }
@@ -110,8 +139,8 @@ ASCENDC_SCALAR(Mins, vmins)
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint64_t mask, Narrow<uint8_t> repeatTime,    \
               const UnaryRepeatParams& p, ASCENDC_HERE)                                                           \
     {                                                                                                             \
-        Here(#Name, file, line);                                                                                  \
-        if constexpr (isSetMask) SetLeadingLanes<T>(mask);                                                        \
+        Here(#Name, file, line, PIPE_V);                                                                          \
+        UseLanes<T, isSetMask>(mask);                                                                             \
         intrinsic(dst.Address(), src.Address(), repeatTime.Get("repeatTime"), p.dstBlkStride.Get("dstBlkStride"), \
                   p.srcBlkStride.Get("srcBlkStride"), p.dstRepStride.Get("dstRepStride"),                         \
                   p.srcRepStride.Get("srcRepStride"));                                                            \
@@ -119,7 +148,7 @@ ASCENDC_SCALAR(Mins, vmins)
     template <class T>                                                                                            \
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t count, ASCENDC_HERE)                  \
     {                                                                                                             \
-        Here(#Name, file, line);                                                                                  \
+        Here(#Name, file, line, PIPE_V);                                                                          \
         OverCount(static_cast<uint32_t>(count), [&] { intrinsic(dst.Address(), src.Address(), 1, 1, 1, 8, 8); }); \
     }
 ASCENDC_UNARY(Exp, vexp)
@@ -135,8 +164,8 @@ ASCENDC_UNARY(Not, vnot)
     void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, Narrow<uint8_t> repeat, int32_t mask,        \
               int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride, ASCENDC_HERE)                    \
     {                                                                                                            \
-        Here(#Name, file, line);                                                                                 \
-        if constexpr (isSetMask) SetLeadingLanes<T>(static_cast<uint64_t>(mask));                                \
+        Here(#Name, file, line, PIPE_V);                                                                         \
+        UseLanes<T, isSetMask>(static_cast<uint64_t>(mask));                                                     \
         intrinsic(dst.Address(), src.Address(), repeat.Get("repeat"), dstRepStride, srcBlkStride, srcRepStride); \
     }
 ASCENDC_BLOCK_REDUCE(BlockReduceMax, vcgmax)
@@ -144,23 +173,36 @@ ASCENDC_BLOCK_REDUCE(BlockReduceMin, vcgmin)
 ASCENDC_BLOCK_REDUCE(BlockReduceSum, vcgadd)
 #undef ASCENDC_BLOCK_REDUCE
 
-template <class T, bool isSetMask = true>
-void WholeReduceMax(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t mask, int32_t repeatTime,
-                    int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride,
-                    ReduceOrder order = ReduceOrder::ORDER_VALUE_INDEX, ASCENDC_HERE)
+constexpr Order_t OrderOf(ReduceOrder order)
 {
-    Here("WholeReduceMax", file, line);
-    if constexpr (isSetMask) SetLeadingLanes<T>(static_cast<uint64_t>(mask));
-    vcmax(dst.Address(), src.Address(), repeatTime, dstRepStride, srcBlkStride, srcRepStride,
-          order == ReduceOrder::ORDER_ONLY_VALUE ? Order_t::ONLY_VALUE : Order_t::VALUE_INDEX);
+    switch (order) {
+        case ReduceOrder::ORDER_VALUE_INDEX: return Order_t::VALUE_INDEX;
+        case ReduceOrder::ORDER_INDEX_VALUE: return Order_t::INDEX_VALUE;
+        case ReduceOrder::ORDER_ONLY_VALUE: return Order_t::ONLY_VALUE;
+        default: return Order_t::ONLY_INDEX;
+    }
 }
+
+#define ASCENDC_WHOLE_REDUCE(Name, intrinsic)                                                                          \
+    template <class T, bool isSetMask = true>                                                                          \
+    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t mask, int32_t repeatTime,                  \
+              int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride,                                        \
+              ReduceOrder order = ReduceOrder::ORDER_VALUE_INDEX, ASCENDC_HERE)                                        \
+    {                                                                                                                  \
+        Here(#Name, file, line, PIPE_V);                                                                               \
+        UseLanes<T, isSetMask>(static_cast<uint64_t>(mask));                                                           \
+        intrinsic(dst.Address(), src.Address(), repeatTime, dstRepStride, srcBlkStride, srcRepStride, OrderOf(order)); \
+    }
+ASCENDC_WHOLE_REDUCE(WholeReduceMax, vcmax)
+ASCENDC_WHOLE_REDUCE(WholeReduceMin, vcmin)
+#undef ASCENDC_WHOLE_REDUCE
 
 template <class T, bool isSetMask = true>
 void WholeReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src, int32_t mask, int32_t repeatTime,
                     int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride, ASCENDC_HERE)
 {
-    Here("WholeReduceSum", file, line);
-    if constexpr (isSetMask) SetLeadingLanes<T>(static_cast<uint64_t>(mask));
+    Here("WholeReduceSum", file, line, PIPE_V);
+    UseLanes<T, isSetMask>(static_cast<uint64_t>(mask));
     vcadd(dst.Address(), src.Address(), repeatTime, dstRepStride, srcBlkStride, srcRepStride, false);
 }
 
@@ -168,8 +210,8 @@ template <class T, bool isSetMask = true>
 void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, uint64_t mask, Narrow<uint8_t> repeatTime,
                Narrow<uint16_t> dstBlockStride, Narrow<uint8_t> dstRepeatStride, ASCENDC_HERE)
 {
-    Here("Duplicate", file, line);
-    if constexpr (isSetMask) SetLeadingLanes<T>(mask);
+    Here("Duplicate", file, line, PIPE_V);
+    UseLanes<T, isSetMask>(mask);
     vector_dup(dst.Address(), scalarValue, repeatTime.Get("repeatTime"), dstBlockStride.Get("dstBlockStride"), 1,
                dstRepeatStride.Get("dstRepeatStride"), 0);
 }
@@ -178,8 +220,8 @@ template <class T, bool isSetMask = true>
 void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, uint64_t mask[], Narrow<uint8_t> repeatTime,
                Narrow<uint16_t> dstBlockStride, Narrow<uint8_t> dstRepeatStride, ASCENDC_HERE)
 {
-    Here("Duplicate", file, line);
-    if constexpr (isSetMask) set_vector_mask(mask[1], mask[0]);
+    Here("Duplicate", file, line, PIPE_V);
+    UseBits<isSetMask>(mask);
     vector_dup(dst.Address(), scalarValue, repeatTime.Get("repeatTime"), dstBlockStride.Get("dstBlockStride"), 1,
                dstRepeatStride.Get("dstRepeatStride"), 0);
 }
@@ -187,7 +229,7 @@ void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, uint64_t mask[],
 template <class T>
 void Duplicate(const LocalTensor<T>& dst, const T& scalarValue, int32_t count, ASCENDC_HERE)
 {
-    Here("Duplicate", file, line);
+    Here("Duplicate", file, line, PIPE_V);
     OverCount<Restore::MASK_FIRST>(static_cast<uint32_t>(count),
                                    [&] { vector_dup(dst.Address(), scalarValue, 1, 1, 1, 8, 0); });
 }
@@ -196,8 +238,8 @@ template <class T>
 void Brcb(const LocalTensor<T>& dst, const LocalTensor<T>& src, Narrow<uint8_t> repeatTime, const BrcbRepeatParams& p,
           ASCENDC_HERE)
 {
-    Here("Brcb", file, line);
-    ResetMask();  // whatever the kernel has set
+    Here("Brcb", file, line, PIPE_V);
+    RestoreFullMask();  // whatever the kernel has set
     using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint16_t>;
     vbrcb(dst.template Address<Bits>(), src.template Address<Bits>(), p.dstBlkStride.Get("dstBlkStride"),
           p.dstRepStride.Get("dstRepStride"), repeatTime.Get("repeatTime"));
@@ -206,26 +248,38 @@ void Brcb(const LocalTensor<T>& dst, const LocalTensor<T>& src, Narrow<uint8_t> 
 inline void Convert(half* dst, float* src, RoundMode mode, int64_t repeat, int64_t dstBlk, int64_t srcBlk,
                     int64_t dstRep, int64_t srcRep)
 {
-    Require(mode == RoundMode::CAST_RINT || mode == RoundMode::CAST_NONE, "float to half: only CAST_RINT is simulated");
+    Require(mode == RoundMode::CAST_RINT || mode == RoundMode::CAST_NONE, "float to half: only CAST_RINT is simulated",
+            ascend_sim::Rule::NOT_SIMULATED);
     vconv_f322f16r(dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
 }
 inline void Convert(bfloat16_t* dst, float* src, RoundMode mode, int64_t repeat, int64_t dstBlk, int64_t srcBlk,
                     int64_t dstRep, int64_t srcRep)
 {
-    Require(mode == RoundMode::CAST_RINT, "float to bfloat16_t: CAST_NONE is not allowed, only CAST_RINT is simulated");
+    Require(mode != RoundMode::CAST_NONE && mode != RoundMode::CAST_ODD,
+            "roundMode: float to bfloat16_t takes RINT, FLOOR, CEIL, ROUND or TRUNC", ascend_sim::Rule::CAST_MODE);
+    Require(mode == RoundMode::CAST_RINT, "float to bfloat16_t: only CAST_RINT is simulated",
+            ascend_sim::Rule::NOT_SIMULATED);
     vconv_f322bf16r(dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
 }
 inline void Convert(float* dst, half* src, RoundMode mode, int64_t repeat, int64_t dstBlk, int64_t srcBlk,
                     int64_t dstRep, int64_t srcRep)
 {
-    Require(mode == RoundMode::CAST_NONE, "half to float takes CAST_NONE");
+    Require(mode == RoundMode::CAST_NONE, "roundMode: half to float takes CAST_NONE", ascend_sim::Rule::CAST_MODE);
     vconv_f162f32(dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
 }
 inline void Convert(float* dst, bfloat16_t* src, RoundMode mode, int64_t repeat, int64_t dstBlk, int64_t srcBlk,
                     int64_t dstRep, int64_t srcRep)
 {
-    Require(mode == RoundMode::CAST_NONE, "bfloat16_t to float takes CAST_NONE");
+    Require(mode == RoundMode::CAST_NONE, "roundMode: bfloat16_t to float takes CAST_NONE",
+            ascend_sim::Rule::CAST_MODE);
     vconv_bf162f32(dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
+}
+
+// Between any other two types, half and bfloat16_t above all, there is no conversion.
+template <class T, class U>
+void Convert(T*, U*, RoundMode, int64_t, int64_t, int64_t, int64_t, int64_t)
+{
+    ascend_sim::Refuse(ascend_sim::Rule::CAST_PAIR, "the types cannot be converted into each other; go through float");
 }
 
 // Repeats count on the wider type.
@@ -233,8 +287,8 @@ template <class T, class U, bool isSetMask = true>
 void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode& roundMode, uint64_t mask,
           Narrow<uint8_t> repeatTime, const UnaryRepeatParams& p, ASCENDC_HERE)
 {
-    Here("Cast", file, line);
-    if constexpr (isSetMask) SetLeadingLanes<float>(mask);
+    Here("Cast", file, line, PIPE_V);
+    UseLanes<float, isSetMask>(mask);
     Convert(dst.Address(), src.Address(), roundMode, repeatTime.Get("repeatTime"), p.dstBlkStride.Get("dstBlkStride"),
             p.srcBlkStride.Get("srcBlkStride"), p.dstRepStride.Get("dstRepStride"), p.srcRepStride.Get("srcRepStride"));
 }
@@ -243,32 +297,11 @@ template <class T, class U>
 void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode& roundMode, uint32_t count,
           ASCENDC_HERE)
 {
-    Here("Cast", file, line);
+    Here("Cast", file, line, PIPE_V);
     OverCount(count, [&] {
         Convert(dst.Address(), src.Address(), roundMode, 1, 1, 1, sizeof(T) < sizeof(U) ? 4 : 8,
                 sizeof(T) < sizeof(U) ? 8 : 4);
     });
-}
-
-// dst = bit of selMask set ? src0 : src1. The scalar reaches the instruction through a block of the reserved UB.
-template <class T, class U>
-void Select(const LocalTensor<T>& dst, const LocalTensor<U>& selMask, const LocalTensor<T>& src0, T src1,
-            SELMODE selMode, uint32_t count, ASCENDC_HERE)
-{
-    Here("Select", file, line);
-    Require(selMode == SELMODE::VSEL_TENSOR_SCALAR_MODE, "only VSEL_TENSOR_SCALAR_MODE is simulated");
-    T* scratch = LocalTensor<T>(TPosition::VECCALC, TMP_UB_OFFSET_BYTES, 0).Address();
-    set_mask_count();
-    set_vector_mask(0, 32);
-    vector_dup(scratch, src1, 1, 1, 1, 8, 0);
-    pipe_barrier(PIPE_V);
-    set_cmpmask(scratch);
-    pipe_barrier(PIPE_V);
-    set_vector_mask(0, count);
-    vsel(dst.Address(), src0.Address(), selMask.template Address<uint8_t>(), 1, 1, 1, 1, 8, 8, 8,
-         static_cast<uint8_t>(selMode));
-    ResetMask();
-    set_mask_norm();
 }
 
 }  // namespace AscendC

@@ -1,6 +1,6 @@
-// See cost.h. UB has 16 bank groups of 3 banks (NPU architecture 2201 page): a 32 B block's group is address bits 5 to 8,
-// its bank within the group bits 16 and 17. In one cycle a group serves one read and takes one write, a bank one of the
-// two. A repeat's results are written while the next repeat is read (UB bank conflict sample, scenarios 4 and 6).
+// See cost.h. UB has 16 bank groups of 3 banks (NPU architecture 2201 page): a 32 B block's group is address bits 5 to
+// 8, its bank within the group bits 16 and 17. In one cycle a group serves one read and takes one write, a bank one of
+// the two. A repeat's results are written while the next repeat is read (UB bank conflict sample, scenarios 4 and 6).
 #include "cost.h"
 
 #include <algorithm>

@@ -70,14 +70,15 @@ void CarryInit(Core& core, const MadInit& p)
 void Mad(FloatType type, uint64_t c, uint64_t a, uint64_t b, int64_t m, int64_t k, int64_t n, int64_t unitFlag,
          bool kDirectionAlign, bool cmatrixSource, bool init)
 {
-    Limit("m", m, 0, 4095);
-    Limit("k", k, 0, 4095);
-    Limit("n", n, 0, 4095);
-    if (unitFlag != 0) Refuse("unitFlag is not simulated yet");
-    if (kDirectionAlign) Refuse("kDirectionAlign applies to fp32 operands");
+    Limit("m", m, 0, 4095, Rule::MMAD_SIZE);
+    Limit("k", k, 0, 4095, Rule::MMAD_SIZE);
+    Limit("n", n, 0, 4095, Rule::MMAD_SIZE);
+    if (unitFlag != 0 && unitFlag != 2 && unitFlag != 3) Refuse(Rule::MMAD_OPTION, "unitFlag is 0, 2 or 3");
+    if (kDirectionAlign) Refuse(Rule::MMAD_OPTION, "kDirectionAlign applies to fp32 operands");
     if (cmatrixSource) Refuse("cmatrixSource (bias table) is not simulated");
     if (m == 0 || k == 0 || n == 0) return;
-    if (m == 1) Refuse("m = 1 switches to GEMV mode, which reads A as one contiguous row; round m up to 16");
+    if (m == 1)
+        Refuse(Rule::MMAD_GEMV, "m = 1 switches to GEMV mode, which reads A as one contiguous row; round m up to 16");
     const uint64_t mf = Fractals(m);
     const uint64_t kf = Fractals(k);
     const uint64_t nf = Fractals(n);
@@ -88,6 +89,7 @@ void Mad(FloatType type, uint64_t c, uint64_t a, uint64_t b, int64_t m, int64_t 
     instruction.pipe = Pipe::M;
     instruction.cycles = soc.cubeHeadCycles + static_cast<double>(mf * nf * kf) * soc.cubeFractalCycles;
     instruction.cubeMacs = static_cast<double>(mf * nf * kf) * FRACTAL * FRACTAL * FRACTAL;
+    instruction.unitFlag = static_cast<uint8_t>(unitFlag);
     instruction.ownResultNeedsBarrier = mf * nf < DEPENDENT_TILES_WITHOUT_BARRIER;
     const Region tile = Run(Space::L0C, c, mf * nf * FRACTAL * FRACTAL * sizeof(float));
     if (!init) instruction.operands.Add(TracksInit(Reads("c", tile, L0C_ALIGN_BYTES)));

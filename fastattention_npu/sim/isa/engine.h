@@ -7,6 +7,8 @@
 
 namespace ascend_sim {
 
+Pipe PipeOf(pipe_t pipe);
+
 inline Core& Self() { return CurrentCore(); }
 
 inline uint8_t* Bytes(Space space, uint64_t address)
@@ -49,5 +51,16 @@ inline Operand TracksInit(Operand operand)
     operand.tracksInit = true;
     return operand;
 }
+
+// A store to GM, which atomic mode turns into an update: the destination is read as well, and every element added to.
+void AddGmStore(Instruction& instruction, const Region& dst);
+
+// `count` elements of `from` stored or, in atomic mode, added. The mode is the one at issue.
+struct GmStore {
+    bool add = false;
+    FloatType type = FloatType::FP32;
+    static GmStore Now();
+    void Put(uint8_t* to, const uint8_t* from, uint64_t bytes) const;
+};
 
 }  // namespace ascend_sim

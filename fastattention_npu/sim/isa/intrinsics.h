@@ -12,10 +12,20 @@
 namespace ascend_sim {
 
 // Call site of the API that the following instructions belong to.
-void At(const CallSite& site);
+void At(const CallSite& site, pipe_t pipe = PIPE_S);
 // Refuses unless low <= value <= high, naming the argument.
-void Limit(const char* argument, int64_t value, int64_t low, int64_t high);
-[[noreturn]] void Refuse(const char* what);
+void Limit(const char* argument, int64_t value, int64_t low, int64_t high, Rule rule = Rule::FIELD_RANGE);
+[[noreturn]] void Refuse(Rule rule, const char* what);
+[[noreturn]] inline void Refuse(const char* what) { Refuse(Rule::NOT_SIMULATED, what); }
+
+// What the API layer knows and the instructions do not.
+void NoteMask(bool chosen);  // did the kernel set the mask, or did an API?
+void RequireChosenMask();
+enum class AtomicElement : uint8_t { FLOAT, HALF, BFLOAT16, OTHER };
+void RequireAtomicType(AtomicElement element);
+void NoteSyncAll(bool aivOnly);  // before and after the flags of a SyncAll
+void UseReservedUb(bool inside);
+uint64_t CompareMaskAddress();  // what set_cmpmask last read, as a UB address
 
 template <class T>
 inline FloatType FloatTypeOf()
@@ -64,8 +74,23 @@ void VectorReduce(const char* name, ReduceKind kind, FloatType type, uint64_t ds
                   int64_t dstRepeatStride, int64_t srcBlockStride, int64_t srcRepeatStride);
 void VectorNot(const VectorOperand& dst, const VectorOperand& src, int64_t repeat);
 void VectorCopy(uint32_t elementBytes, const VectorOperand& dst, const VectorOperand& src, int64_t repeat);
-void VectorSelectScalar(FloatType type, const VectorOperand& dst, const VectorOperand& src, uint64_t mask,
-                        int64_t repeat);
+enum class CompareOp : uint8_t { LT, GT, EQ, LE, GE, NE };
+void VectorCompare(const char* name, CompareOp op, FloatType type, uint64_t dst, const VectorOperand& src0,
+                   const VectorOperand* src1, float scalar, int64_t repeat);
+void VectorSelect(FloatType type, const VectorOperand& dst, const VectorOperand& src0, const VectorOperand* src1,
+                  uint64_t bits, uint32_t mode, int64_t repeat);
+void VectorReduceIndexed(const char* name, bool max, FloatType type, uint64_t dst, uint64_t src, int64_t repeat,
+                         int64_t dstRepeatStride, int64_t srcBlockStride, int64_t srcRepeatStride, Order_t order);
+
+// LoadData3DV2, with the fields of its parameter struct.
+struct Load3d {
+    int64_t l1H, l1W, channelSize, kExtension, mExtension, kStartPt, mStartPt;
+    int64_t strideW, strideH, filterW, filterH, dilationW, dilationH;
+    bool transpose;
+};
+void LoadImage(bool left, uint32_t elementBytes, uint64_t dst, uint64_t src, const Load3d& p);
+void LoadTransposed(bool left, uint32_t elementBytes, uint64_t dst, uint64_t src, int64_t startIndex, int64_t repeat,
+                    int64_t srcStride, int64_t dstGap, int64_t dstFracGap);
 double VectorCycles(BinaryOp op);
 double VectorCycles(UnaryOp op, FloatType type);
 
@@ -78,14 +103,23 @@ int64_t get_subblockid();
 int64_t get_subblockdim();
 bool is_aic();
 uint64_t scalar_load(const void* gm, uint32_t bytes);  // GM through the data cache
+void scalar_store(void* gm, uint32_t bytes, uint64_t value);
+uint64_t scalar_load_ub(uint64_t address, uint32_t bytes);
+void scalar_store_ub(uint64_t address, uint32_t bytes, uint64_t value);
+void dcci(const void* gm, cache_line_t lines, dcci_dst_t destination);
 
 // A constant as the compiler sees it: local addresses count from zero.
 inline int64_t get_imm(int64_t value) { return value; }
 
 // Register setters that only later instructions notice.
 void set_atomic_none();
+void set_atomic_add();
+void set_atomic_f32();
+void set_atomic_f16();
+void set_atomic_bf16();
 void set_l1_3d_size(uint64_t config);
 void set_padding(uint64_t value);
+void set_fmatrix(uint64_t config);
 void set_mov_pad_val(uint64_t value);
 void set_quant_pre(uint64_t config);
 
@@ -100,6 +134,8 @@ void wait_flag_dev(int64_t id);
 void copy_gm_to_cbuf_multi_nd2nz_b16(void* dst, const void* src, uint8_t sid, int64_t ndNum, int64_t nValue,
                                      int64_t dValue, int64_t srcNdMatrixStride, int64_t srcDValue,
                                      int64_t dstNzC0Stride, int64_t dstNzNStride, int64_t dstNzMatrixStride);
+void copy_gm_to_cbuf(void* dst, const void* src, uint8_t sid, int64_t nBurst, int64_t lenBurst, int64_t srcStride,
+                     int64_t dstStride, pad_t pad);
 // The suffix _b8, _b16 or _b32 gives the bytes of an element.
 void copy_gm_to_ubuf_align(uint32_t elementBytes, void* dst, const void* src, uint8_t sid, int64_t nBurst,
                            int64_t lenBurst, int64_t leftPadding, int64_t rightPadding, int64_t srcGap, int64_t dstGap);
@@ -153,6 +189,23 @@ inline void load_cbuf_to_cb(bfloat16_t* dst, bfloat16_t* src, int64_t baseIdx, i
                     transpose, mode);
 }
 
+template <class T>
+void load_cbuf_to_ca_transpose(T* dst, T* src, int64_t indexID, int64_t repeat, int64_t srcStride, int64_t dstStride,
+                               addr_cal_mode_t, int64_t dstFracStride)
+{
+    using namespace ascend_sim;
+    LoadTransposed(true, sizeof(T), AddressOf(dst), AddressOf(src), indexID, repeat, srcStride, dstStride,
+                   dstFracStride);
+}
+template <class T>
+void load_cbuf_to_cb_transpose(T* dst, T* src, int64_t indexID, int64_t repeat, int64_t srcStride, int64_t dstStride,
+                               addr_cal_mode_t, int64_t dstFracStride)
+{
+    using namespace ascend_sim;
+    LoadTransposed(false, sizeof(T), AddressOf(dst), AddressOf(src), indexID, repeat, srcStride, dstStride,
+                   dstFracStride);
+}
+
 // ---- cube ----
 void mad(float* c, half* a, half* b, int64_t m, int64_t k, int64_t n, int64_t unitFlag, bool kDirectionAlign,
          bool cmatrixSource, bool cmatrixInitVal);
@@ -165,12 +218,17 @@ void set_nd_para(uint64_t config);
 void copy_matrix_cc_to_gm(void* dst, float* src, uint8_t sid, int64_t nSize, int64_t mSize, int64_t dstStride,
                           int64_t srcStride, int64_t unitFlag, QuantMode_t quantPre, int64_t relu, bool channelSplit,
                           bool nz2nd);
+void copy_matrix_cc_to_cbuf(void* dst, float* src, uint8_t sid, int64_t nSize, int64_t mSize, int64_t dstStride,
+                            int64_t srcStride, int64_t unitFlag, QuantMode_t quantPre, int64_t relu, bool channelSplit,
+                            bool nz2nd);
 
 // ---- vector ----
+void copy_ubuf_to_ubuf(void* dst, const void* src, uint8_t sid, int64_t nBurst, int64_t lenBurst, int64_t srcStride,
+                       int64_t dstStride);
 void set_vector_mask(uint64_t high, uint64_t low);
 void set_mask_count();
 void set_mask_norm();
-void set_cmpmask(void* ub);
+void set_cmpmask(const void* ub);
 
 #define FASTATTN_VECTOR_BINARY(name, op)                                                                  \
     template <class T>                                                                                    \
@@ -251,14 +309,49 @@ FASTATTN_VECTOR_REDUCE(vcgmin, ReduceKind::BLOCK_MIN)
 FASTATTN_VECTOR_REDUCE(vcgadd, ReduceKind::BLOCK_SUM)
 #undef FASTATTN_VECTOR_REDUCE
 
-template <class T>
-void vcmax(T* dst, T* src, int64_t repeat, int64_t dstRep, int64_t srcBlk, int64_t srcRep, Order_t order)
-{
-    using namespace ascend_sim;
-    if (order != Order_t::ONLY_VALUE) Refuse("only ORDER_ONLY_VALUE is simulated");
-    VectorReduce("vcmax", ReduceKind::WHOLE_MAX, FloatTypeOf<T>(), AddressOf(dst), AddressOf(src), repeat, dstRep,
-                 srcBlk, srcRep);
-}
+#define FASTATTN_WHOLE_REDUCE(name, kind, max)                                                                        \
+    template <class T>                                                                                                \
+    void name(T* dst, T* src, int64_t repeat, int64_t dstRep, int64_t srcBlk, int64_t srcRep, Order_t order)          \
+    {                                                                                                                 \
+        using namespace ascend_sim;                                                                                   \
+        if (order == Order_t::ONLY_VALUE) {                                                                           \
+            VectorReduce(#name, kind, FloatTypeOf<T>(), AddressOf(dst), AddressOf(src), repeat, dstRep, srcBlk,       \
+                         srcRep);                                                                                     \
+        } else {                                                                                                      \
+            VectorReduceIndexed(#name, max, FloatTypeOf<T>(), AddressOf(dst), AddressOf(src), repeat, dstRep, srcBlk, \
+                                srcRep, order);                                                                       \
+        }                                                                                                             \
+    }
+FASTATTN_WHOLE_REDUCE(vcmax, ReduceKind::WHOLE_MAX, true)
+FASTATTN_WHOLE_REDUCE(vcmin, ReduceKind::WHOLE_MIN, false)
+#undef FASTATTN_WHOLE_REDUCE
+
+// Comparison of two tensors, and of a tensor with a scalar, into consecutive bits.
+#define FASTATTN_COMPARE(suffix, op)                                                                               \
+    template <class T>                                                                                             \
+    void vcmpv_##suffix(uint8_t* dst, T* src0, T* src1, int64_t repeat, int64_t, int64_t src0Blk, int64_t src1Blk, \
+                        int64_t, int64_t src0Rep, int64_t src1Rep)                                                 \
+    {                                                                                                              \
+        using namespace ascend_sim;                                                                                \
+        const VectorOperand second{AddressOf(src1), src1Blk, src1Rep};                                             \
+        VectorCompare("vcmpv_" #suffix, op, FloatTypeOf<T>(), AddressOf(dst), {AddressOf(src0), src0Blk, src0Rep}, \
+                      &second, 0, repeat);                                                                         \
+    }                                                                                                              \
+    template <class T>                                                                                             \
+    void vcmpvs_##suffix(uint8_t* dst, T* src0, T scalar, int64_t repeat, int64_t, int64_t srcBlk, int64_t,        \
+                         int64_t srcRep)                                                                           \
+    {                                                                                                              \
+        using namespace ascend_sim;                                                                                \
+        VectorCompare("vcmpvs_" #suffix, op, FloatTypeOf<T>(), AddressOf(dst), {AddressOf(src0), srcBlk, srcRep},  \
+                      nullptr, static_cast<float>(scalar), repeat);                                                \
+    }
+FASTATTN_COMPARE(lt, CompareOp::LT)
+FASTATTN_COMPARE(gt, CompareOp::GT)
+FASTATTN_COMPARE(eq, CompareOp::EQ)
+FASTATTN_COMPARE(le, CompareOp::LE)
+FASTATTN_COMPARE(ge, CompareOp::GE)
+FASTATTN_COMPARE(ne, CompareOp::NE)
+#undef FASTATTN_COMPARE
 
 template <class T>
 void vcadd(T* dst, T* src, int64_t repeat, int64_t dstRep, int64_t srcBlk, int64_t srcRep, bool mode)
@@ -298,3 +391,15 @@ void vcopy(T* dst, T* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64
 // Tensor-scalar selection: the scalar is what set_cmpmask last read.
 void vsel(float* dst, float* src0, uint8_t* mask, int64_t repeat, int64_t dstBlk, int64_t src0Blk, int64_t src1Blk,
           int64_t dstRep, int64_t src0Rep, int64_t src1Rep, uint8_t mode);
+void vsel(half* dst, half* src0, uint8_t* mask, int64_t repeat, int64_t dstBlk, int64_t src0Blk, int64_t src1Blk,
+          int64_t dstRep, int64_t src0Rep, int64_t src1Rep, uint8_t mode);
+// Two tensors: mode 0 with the bits in the compare mask register, mode 2 with their address there (see set_cmpmask).
+template <class T>
+void vsel(T* dst, T* src0, T* src1, int64_t repeat, int64_t dstBlk, int64_t src0Blk, int64_t src1Blk, int64_t dstRep,
+          int64_t src0Rep, int64_t src1Rep, uint8_t mode = 0)
+{
+    using namespace ascend_sim;
+    const VectorOperand second{AddressOf(src1), src1Blk, src1Rep};
+    VectorSelect(FloatTypeOf<T>(), {AddressOf(dst), dstBlk, dstRep}, {AddressOf(src0), src0Blk, src0Rep}, &second,
+                 CompareMaskAddress(), mode, repeat);
+}

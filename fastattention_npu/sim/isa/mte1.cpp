@@ -32,7 +32,7 @@ void LoadFractals(Space space, const char* name, uint64_t dst, uint64_t src, int
                   int64_t srcStride, int64_t dstGap, bool transpose, addr_cal_mode_t mode, double bytesPerCycle)
 {
     Limit("startIndex", baseIdx, 0, 65535);
-    Limit("repeatTimes", repeat, 0, 255);
+    Limit("repeatTimes", repeat, 0, 255, Rule::REPEAT_WRAP);
     Limit("srcStride", srcStride, 0, 65535);
     Limit("dstGap", dstGap, 0, 65535);
     if (mode != inc) Refuse("addrMode dec is not simulated");

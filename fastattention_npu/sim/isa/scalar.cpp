@@ -5,14 +5,40 @@ using namespace ascend_sim;
 
 namespace ascend_sim {
 
-void At(const CallSite& site)
+void At(const CallSite& site, pipe_t pipe)
 {
-    if (HasCurrentCore()) Self().At(site);
+    if (HasCurrentCore()) Self().At(site, PipeOf(pipe));
 }
 
-void Limit(const char* argument, int64_t value, int64_t low, int64_t high) { Self().Limit(argument, value, low, high); }
+void Limit(const char* argument, int64_t value, int64_t low, int64_t high, Rule rule)
+{
+    Self().Limit(argument, value, low, high, rule);
+}
 
-void Refuse(const char* what) { Self().Refuse(what); }
+void Refuse(Rule rule, const char* what) { Self().Refuse(rule, what); }
+
+void NoteMask(bool chosen) { Self().Regs().maskChosen = chosen; }
+
+void RequireChosenMask()
+{
+    if (Self().Regs().maskChosen) return;
+    Self().Warn(Rule::MASK_STALE, "isSetMask = false takes the mask that an earlier call left behind");
+}
+
+void RequireAtomicType(AtomicElement element)
+{
+    const Registers& registers = Self().Regs();
+    if (!registers.atomicAdd) return;
+    static const char* const names[] = {"float", "half", "bfloat16_t", "another type"};
+    const auto mode = static_cast<uint32_t>(registers.atomicType);
+    if (static_cast<uint32_t>(element) == mode) return;
+    Self().Refuse(Rule::ATOMIC_TYPE,
+                  Format("a store of %s in the atomic mode of %s", names[static_cast<uint32_t>(element)], names[mode]));
+}
+
+void NoteSyncAll(bool aivOnly) { Self().NoteSyncAll(aivOnly); }
+
+void UseReservedUb(bool inside) { Self().UseReservedUb(inside); }
 
 }  // namespace ascend_sim
 
@@ -22,7 +48,7 @@ int64_t get_block_num() { return Self().BlockDim(); }
 
 int64_t get_subblockid() { return Self().SubBlock(); }
 
-int64_t get_subblockdim() { return is_aic() ? 1 : 2; }
+int64_t get_subblockdim() { return Self().SubBlocks(); }
 
 bool is_aic() { return Self().Kind() == CoreKind::AIC; }
 
@@ -34,8 +60,50 @@ uint64_t scalar_load(const void* gm, uint32_t bytes)
     in.cycles = Self().Soc().scalarGmReadCycles;
     in.operands.Add(Reads("src", Run(Space::GM, AddressOf(gm), bytes), bytes));
     uint64_t value = 0;
-    Self().Issue(in, [&] { std::memcpy(&value, gm, bytes); });
+    Self().Issue(in, [&] { Self().ScalarLoad(AddressOf(gm), bytes, &value); });
     return value;
+}
+
+// The bytes stay in the data cache; dcci brings them to GM.
+void scalar_store(void* gm, uint32_t bytes, uint64_t value)
+{
+    Instruction out;
+    out.name = "scalar_store";
+    out.pipe = Pipe::S;
+    out.cycles = Self().Soc().scalarIssueCycles;
+    Self().RequireGmWrite(AddressOf(gm), bytes);
+    Self().Issue(out, [&] { Self().ScalarStore(AddressOf(gm), bytes, &value); });
+}
+
+uint64_t scalar_load_ub(uint64_t address, uint32_t bytes)
+{
+    Instruction in;
+    in.name = "scalar_load_ub";
+    in.pipe = Pipe::S;
+    in.cycles = Self().Soc().scalarIssueCycles;
+    in.operands.Add(Reads("src", Run(Space::UB, address, bytes), bytes));
+    uint64_t value = 0;
+    Self().Issue(in, [&] { std::memcpy(&value, Bytes(Space::UB, address), bytes); });
+    return value;
+}
+
+void scalar_store_ub(uint64_t address, uint32_t bytes, uint64_t value)
+{
+    Instruction out;
+    out.name = "scalar_store_ub";
+    out.pipe = Pipe::S;
+    out.cycles = Self().Soc().scalarIssueCycles;
+    out.operands.Add(Writes("dst", Run(Space::UB, address, bytes), bytes));
+    Self().Issue(out, [&] { std::memcpy(Bytes(Space::UB, address), &value, bytes); });
+}
+
+void dcci(const void* gm, cache_line_t lines, dcci_dst_t)
+{
+    if (lines != cache_line_t::SINGLE_CACHE_LINE) {
+        Self().CleanAllLines();
+    } else {
+        Self().CleanLine(AddressOf(gm));
+    }
 }
 
 void set_vector_mask(uint64_t high, uint64_t low)
@@ -67,6 +135,28 @@ void set_nd_para(uint64_t config)
     Self().Scalar("set_nd_para", Self().Soc().scalarIssueCycles);
 }
 
+namespace {
+
+void SetAtomicType(FloatType type, const char* name)
+{
+    Self().Regs().atomicType = static_cast<uint8_t>(type);
+    Self().Scalar(name, Self().Soc().scalarIssueCycles);
+}
+
+}  // namespace
+
+void set_atomic_f32() { SetAtomicType(FloatType::FP32, "set_atomic_f32"); }
+
+void set_atomic_f16() { SetAtomicType(FloatType::FP16, "set_atomic_f16"); }
+
+void set_atomic_bf16() { SetAtomicType(FloatType::BF16, "set_atomic_bf16"); }
+
+void set_atomic_add()
+{
+    Self().Regs().atomicAdd = true;
+    Self().Scalar("set_atomic_add", Self().Soc().scalarIssueCycles);
+}
+
 void set_atomic_none()
 {
     Self().Regs().atomicAdd = false;
@@ -80,6 +170,13 @@ void set_l1_3d_size(uint64_t config)
     Self().Scalar("set_l1_3d_size", Self().Soc().scalarIssueCycles);
 }
 
+void set_fmatrix(uint64_t config)
+{
+    Self().Note(config);
+    Self().Regs().fmatrix = config;
+    Self().Scalar("set_fmatrix", Self().Soc().scalarIssueCycles);
+}
+
 void set_padding(uint64_t value)
 {
     Self().Note(value);
@@ -90,6 +187,7 @@ void set_mov_pad_val(uint64_t value)
 {
     Self().Note(value);
     Self().Regs().padValue = value;
+    Self().Regs().padChosen = true;
     Self().Scalar("set_mov_pad_val", Self().Soc().scalarIssueCycles);
 }
 

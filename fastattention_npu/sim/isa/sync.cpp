@@ -1,9 +1,7 @@
 // Flags, barriers and cross-core messages. A message packs 1 | mode << 4 | flag << 8 (CrossCoreSetFlag page).
 #include "engine.h"
 
-using namespace ascend_sim;
-
-namespace {
+namespace ascend_sim {
 
 Pipe PipeOf(pipe_t pipe)
 {
@@ -19,17 +17,19 @@ Pipe PipeOf(pipe_t pipe)
     }
 }
 
-}  // namespace
+}  // namespace ascend_sim
+
+using namespace ascend_sim;
 
 void set_flag(pipe_t from, pipe_t to, int64_t id)
 {
-    Limit("event id", id, 0, EVENT_IDS - 1);
+    Limit("event id", id, 0, EVENT_IDS - 1, Rule::EVENT_ID);
     Self().SetFlag(PipeOf(from), PipeOf(to), static_cast<uint32_t>(id));
 }
 
 void wait_flag(pipe_t from, pipe_t to, int64_t id)
 {
-    Limit("event id", id, 0, EVENT_IDS - 1);
+    Limit("event id", id, 0, EVENT_IDS - 1, Rule::EVENT_ID);
     Self().WaitFlag(PipeOf(from), PipeOf(to), static_cast<uint32_t>(id));
 }
 
@@ -42,6 +42,6 @@ void ffts_cross_core_sync(pipe_t pipe, uint64_t message)
 
 void wait_flag_dev(int64_t id)
 {
-    Limit("flag id", id, 0, CROSS_CORE_FLAGS - 1);
+    Limit("flag id", id, 0, CROSS_CORE_FLAGS - 1, Rule::CROSS_ID);
     Self().CrossWait(static_cast<uint32_t>(id));
 }

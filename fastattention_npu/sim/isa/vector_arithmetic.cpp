@@ -11,7 +11,8 @@ constexpr uint32_t MAX_LANES = 128;
 
 uint32_t ElementBytes(FloatType type)
 {
-    if (type == FloatType::BF16) Refuse("bf16 arithmetic does not exist on dav-2201; Cast to float first");
+    if (type == FloatType::BF16)
+        Refuse(Rule::BF16_ARITHMETIC, "bf16 arithmetic does not exist on dav-2201; Cast to float first");
     return type == FloatType::FP32 ? 4 : 2;
 }
 

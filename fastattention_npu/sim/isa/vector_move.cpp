@@ -111,53 +111,6 @@ void VectorBroadcast(uint32_t elementBytes, const VectorOperand& dst, uint64_t s
     });
 }
 
-void VectorReduce(const char* name, ReduceKind kind, FloatType type, uint64_t dst, uint64_t src, int64_t repeat,
-                  int64_t dstRepeatStride, int64_t srcBlockStride, int64_t srcRepeatStride)
-{
-    if (type != FloatType::FP32) Refuse("reductions of fp16 are not simulated yet");
-    const LanePlan plan = PlanLanes(4, repeat);
-    const VectorOperand source{src, srcBlockStride, srcRepeatStride};
-    LimitOperand("src", source, 255, false);
-    Limit("dstRepStride", dstRepeatStride, 0, 65535);
-    if (plan.repeats == 0) return;
-    if (!plan.contiguous || srcBlockStride != 1) Refuse("reductions of scattered lanes are not simulated");
-    const bool whole = kind == ReduceKind::WHOLE_MAX || kind == ReduceKind::WHOLE_MIN || kind == ReduceKind::WHOLE_SUM;
-    const uint32_t results = whole ? 1 : (plan.active + BLOCK_ELEMS - 1) / BLOCK_ELEMS;
-    const uint64_t dstPitch = static_cast<uint64_t>(dstRepeatStride) * sizeof(float) * (whole ? 1 : BLOCK_ELEMS);
-    Core& core = Self();
-    const auto& soc = core.Soc();
-    Instruction instruction =
-        VectorInstruction(name, whole ? soc.vectorWholeReduceCycles : soc.vectorSimpleCycles, plan.repeats,
-                          {nullptr, &source, nullptr, 0, BlocksOfLanes(plan.active, 4)});
-    instruction.latencyCycles += whole ? soc.vectorWholeReduceTailCycles : soc.vectorBlockReduceTailCycles;
-    AddOperand(instruction, "src", source, plan, 4, false);
-    instruction.operands.Add(Writes("dst", Rows(Space::UB, dst, results * sizeof(float), plan.repeats, dstPitch),
-                                    whole ? sizeof(float) : VECTOR_BLOCK_BYTES));
-    const bool sum = kind == ReduceKind::BLOCK_SUM || kind == ReduceKind::WHOLE_SUM;
-    const bool max = kind == ReduceKind::BLOCK_MAX || kind == ReduceKind::WHOLE_MAX;
-    const auto reduce = sum ? HostLanes().blockSum : max ? HostLanes().blockMax : HostLanes().blockMin;
-    const float neutral = sum ? 0.0F : max ? -__builtin_inff() : __builtin_inff();
-    core.Issue(instruction, [=, &core] {
-        alignas(64) float lanes[64];
-        for (uint32_t r = 0; r < plan.repeats; ++r) {
-            const uint32_t active = plan.ActiveIn(r);
-            const auto* from = reinterpret_cast<const float*>(Ub(core, source, r, 0));
-            auto* to = reinterpret_cast<float*>(core.Memory(Space::UB).At(dst + r * dstPitch));
-            if (active % BLOCK_ELEMS != 0 || whole) {
-                for (uint32_t lane = 0; lane < 64; ++lane) lanes[lane] = lane < active ? from[lane] : neutral;
-                from = lanes;
-            }
-            if (!whole) {
-                reduce(from, to, results);
-                continue;
-            }
-            float blocks[BLOCK_ELEMS];
-            reduce(from, blocks, BLOCK_ELEMS);
-            reduce(blocks, to, 1);
-        }
-    });
-}
-
 void VectorNot(const VectorOperand& dst, const VectorOperand& src, int64_t repeat)
 {
     const LanePlan plan = PlanLanes(2, repeat);
@@ -181,47 +134,27 @@ void VectorNot(const VectorOperand& dst, const VectorOperand& src, int64_t repea
 void VectorCopy(uint32_t elementBytes, const VectorOperand& dst, const VectorOperand& src, int64_t repeat)
 {
     const LanePlan plan = PlanLanes(elementBytes, repeat);
+    if (dst.blockStride == 0) Refuse(Rule::DST_BLOCK_STRIDE, "dst block stride 0 writes one block eight times");
     if (plan.repeats == 0) return;
-    if (!plan.contiguous || plan.active % (VECTOR_BLOCK_BYTES / elementBytes) != 0) {
-        Refuse("Copy of partial blocks is not simulated");
-    }
+    RequireNoPartialOverlap("src", dst, src, plan, elementBytes);
     Core& core = Self();
     const uint32_t blocks = BlocksOfLanes(plan.active, elementBytes);
-    Instruction instruction = VectorInstruction("vcopy", core.Soc().vectorSimpleCycles, plan.repeats, {&dst, &src, nullptr, blocks, blocks});
+    Instruction instruction =
+        VectorInstruction("vcopy", core.Soc().vectorSimpleCycles, plan.repeats, {&dst, &src, nullptr, blocks, blocks});
     AddOperand(instruction, "src", src, plan, elementBytes, false);
     AddOperand(instruction, "dst", dst, plan, elementBytes, true);
     core.Issue(instruction, [=, &core] {
+        const auto perBlock = static_cast<uint32_t>(VECTOR_BLOCK_BYTES) / elementBytes;
         for (uint32_t r = 0; r < plan.repeats; ++r) {
-            for (uint32_t b = 0; b < blocks; ++b) {
-                std::memmove(Ub(core, dst, r, b), Ub(core, src, r, b), VECTOR_BLOCK_BYTES);
+            const uint32_t active = plan.ActiveIn(r);
+            for (uint32_t lane = 0; lane < active; ++lane) {
+                if (!plan.Lane(lane)) continue;
+                const uint32_t at = lane % perBlock * elementBytes;
+                const bool whole = plan.contiguous && lane % perBlock == 0 && lane + perBlock <= active;
+                std::memmove(Ub(core, dst, r, lane / perBlock) + at, Ub(core, src, r, lane / perBlock) + at,
+                             whole ? VECTOR_BLOCK_BYTES : elementBytes);
+                if (whole) lane += perBlock - 1;
             }
-        }
-    });
-}
-
-// Bits are consumed one after the other, 64 a repeat; a set bit takes the source, a clear one the scalar.
-void VectorSelectScalar(FloatType type, const VectorOperand& dst, const VectorOperand& src, uint64_t mask,
-                        int64_t repeat)
-{
-    if (type != FloatType::FP32) Refuse("Select of fp16 is not simulated yet");
-    const LanePlan plan = PlanLanes(4, repeat);
-    LimitOperand("dst", dst, 255, true);
-    LimitOperand("src0", src, 255, false);
-    if (plan.repeats == 0) return;
-    if (!plan.contiguous || dst.blockStride != 1 || src.blockStride != 1) Refuse("Select of scattered lanes");
-    Core& core = Self();
-    Instruction instruction = VectorInstruction("vsel", core.Soc().vectorSimpleCycles, plan.repeats, {&dst, &src});
-    const uint64_t maskBytes = ((plan.repeats - 1) * uint64_t{64} + plan.lastActive + 7) / 8;
-    instruction.operands.Add(Reads("selMask", Run(Space::UB, mask, maskBytes), VECTOR_BLOCK_BYTES));
-    AddOperand(instruction, "src0", src, plan, 4, false);
-    AddOperand(instruction, "dst", dst, plan, 4, true);
-    core.Issue(instruction, [=, &core] {
-        const uint8_t* bits = core.Memory(Space::UB).At(mask);
-        float scalar;
-        std::memcpy(&scalar, core.Regs().cmpMask, sizeof(scalar));
-        for (uint32_t r = 0; r < plan.repeats; ++r) {
-            HostLanes().selectScalar(bits + r * 8, reinterpret_cast<const float*>(Ub(core, src, r, 0)), scalar,
-                                     reinterpret_cast<float*>(Ub(core, dst, r, 0)), plan.ActiveIn(r));
         }
     });
 }
@@ -267,7 +200,7 @@ void vnot(uint16_t* dst, uint16_t* src, int64_t repeat, int64_t dstBlk, int64_t 
     VectorNot({AddressOf(dst), dstBlk, dstRep}, {AddressOf(src), srcBlk, srcRep}, repeat);
 }
 
-void set_cmpmask(void* ub)
+void set_cmpmask(const void* ub)
 {
     constexpr uint64_t CMPMASK_BYTES = 16;
     Core& core = Self();
@@ -278,10 +211,56 @@ void set_cmpmask(void* ub)
                [&core, from] { std::memcpy(core.Regs().cmpMask, core.Memory(Space::UB).At(from), CMPMASK_BYTES); });
 }
 
+namespace ascend_sim {
+
+uint64_t CompareMaskAddress()
+{
+    uint32_t address = 0;
+    std::memcpy(&address, Self().Regs().cmpMask, sizeof(address));
+    return address;
+}
+
+}  // namespace ascend_sim
+
 void vsel(float* dst, float* src0, uint8_t* mask, int64_t repeat, int64_t dstBlk, int64_t src0Blk, int64_t,
           int64_t dstRep, int64_t src0Rep, int64_t, uint8_t mode)
 {
-    if (mode != 1) Refuse("only the tensor-scalar mode of Select is simulated");
-    VectorSelectScalar(FloatType::FP32, {AddressOf(dst), dstBlk, dstRep}, {AddressOf(src0), src0Blk, src0Rep},
-                       AddressOf(mask), repeat);
+    VectorSelect(FloatType::FP32, {AddressOf(dst), dstBlk, dstRep}, {AddressOf(src0), src0Blk, src0Rep}, nullptr,
+                 AddressOf(mask), mode, repeat);
+}
+
+void vsel(half* dst, half* src0, uint8_t* mask, int64_t repeat, int64_t dstBlk, int64_t src0Blk, int64_t,
+          int64_t dstRep, int64_t src0Rep, int64_t, uint8_t mode)
+{
+    VectorSelect(FloatType::FP16, {AddressOf(dst), dstBlk, dstRep}, {AddressOf(src0), src0Blk, src0Rep}, nullptr,
+                 AddressOf(mask), mode, repeat);
+}
+
+// UB to UB in whole blocks, on the vector pipe; masks do not apply.
+void copy_ubuf_to_ubuf(void* dst, const void* src, uint8_t, int64_t nBurst, int64_t lenBurst, int64_t srcStride,
+                       int64_t dstStride)
+{
+    Limit("blockCount", nBurst, 0, 4095);
+    Limit("blockLen", lenBurst, 0, 65535);
+    Limit("srcStride", srcStride, 0, 65535);
+    Limit("dstStride", dstStride, 0, 65535);
+    if (nBurst == 0 || lenBurst == 0) return;
+    const auto bursts = static_cast<uint32_t>(nBurst);
+    const uint64_t bytes = static_cast<uint64_t>(lenBurst) * VECTOR_BLOCK_BYTES;
+    const uint64_t srcPitch = bytes + static_cast<uint64_t>(srcStride) * VECTOR_BLOCK_BYTES;
+    const uint64_t dstPitch = bytes + static_cast<uint64_t>(dstStride) * VECTOR_BLOCK_BYTES;
+    const uint64_t from = AddressOf(src);
+    const uint64_t to = AddressOf(dst);
+    Core& core = Self();
+    const auto repeats = static_cast<uint32_t>((bytes * bursts + 255) / 256);
+    Instruction instruction = VectorInstruction("copy_ubuf_to_ubuf", core.Soc().vectorSimpleCycles, repeats);
+    const Region in = Rows(Space::UB, from, bytes, bursts, srcPitch);
+    const Region out = Rows(Space::UB, to, bytes, bursts, dstPitch);
+    if (from != to && Overlap(in, out)) Refuse(Rule::VECTOR_OVERLAP, "source and destination of the copy overlap");
+    instruction.operands.Add(Writes("dst", out, VECTOR_BLOCK_BYTES));
+    instruction.operands.Add(Reads("src", in, VECTOR_BLOCK_BYTES));
+    core.Issue(instruction, [=, &core] {
+        uint8_t* ub = core.Memory(Space::UB).At(0);
+        for (uint32_t i = 0; i < bursts; ++i) std::memmove(ub + to + i * dstPitch, ub + from + i * srcPitch, bytes);
+    });
 }

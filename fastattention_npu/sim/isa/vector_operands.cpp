@@ -7,7 +7,7 @@ namespace ascend_sim {
 
 LanePlan PlanLanes(uint32_t elementBytes, int64_t repeat)
 {
-    Limit("repeatTime", repeat, 0, 255);
+    Limit("repeatTime", repeat, 0, 255, Rule::REPEAT_WRAP);
     const Registers& registers = Self().Regs();
     LanePlan plan;
     plan.lanes = static_cast<uint32_t>(VECTOR_BLOCK_BYTES * BLOCKS_PER_REPEAT) / elementBytes;
@@ -22,13 +22,10 @@ LanePlan PlanLanes(uint32_t elementBytes, int64_t repeat)
     plan.mask[0] = registers.vectorMask[0];
     plan.mask[1] = plan.lanes > 64 ? registers.vectorMask[1] : 0;
     if (plan.lanes < 64) plan.mask[0] &= (uint64_t{1} << plan.lanes) - 1;
-    uint32_t last = 0;
-    uint32_t count = 0;
-    for (uint32_t lane = 0; lane < plan.lanes; ++lane) {
-        if (!plan.Lane(lane)) continue;
-        last = lane + 1;
-        ++count;
-    }
+    const uint32_t last = plan.mask[1] != 0   ? 128 - static_cast<uint32_t>(__builtin_clzll(plan.mask[1]))
+                          : plan.mask[0] != 0 ? 64 - static_cast<uint32_t>(__builtin_clzll(plan.mask[0]))
+                                              : 0;
+    const auto count = static_cast<uint32_t>(__builtin_popcountll(plan.mask[0]) + __builtin_popcountll(plan.mask[1]));
     plan.active = plan.lastActive = last;
     plan.contiguous = last == count;
     plan.repeats = last == 0 ? 0 : static_cast<uint32_t>(repeat);
@@ -39,13 +36,14 @@ void LimitOperand(const char* name, const VectorOperand& operand, int64_t blockS
 {
     const int64_t low = destination ? 1 : 0;
     if (operand.blockStride < low || operand.blockStride > blockStrideMax) {
-        Self().Refuse(Format("%s block stride %lld is outside %lld ... %lld", name,
-                             static_cast<long long>(operand.blockStride), static_cast<long long>(low),
-                             static_cast<long long>(blockStrideMax)));
+        const Rule rule = operand.blockStride == 0 ? Rule::DST_BLOCK_STRIDE : Rule::STRIDE_WRAP;
+        Self().Refuse(rule, Format("%s block stride %lld is outside %lld ... %lld", name,
+                                   static_cast<long long>(operand.blockStride), static_cast<long long>(low),
+                                   static_cast<long long>(blockStrideMax)));
     }
     if (operand.repeatStride < 0 || operand.repeatStride > 255) {
-        Self().Refuse(
-            Format("%s repeat stride %lld is outside 0 ... 255", name, static_cast<long long>(operand.repeatStride)));
+        Self().Refuse(Rule::STRIDE_WRAP, Format("%s repeat stride %lld is outside 0 ... 255", name,
+                                                static_cast<long long>(operand.repeatStride)));
     }
 }
 
@@ -98,7 +96,7 @@ void RequireNoPartialOverlap(const char* name, const VectorOperand& dst, const V
     // Accumulating into one repeat-sized destination (repeat stride 0) is documented; anything else is undefined.
     const bool accumulates = dst.repeatStride == 0 && src.repeatStride == 0 && dst.address == src.address;
     if (!accumulates && Overlap(out, in)) {
-        Self().Refuse(Format("dst and %s overlap without being the same", name));
+        Self().Refuse(Rule::VECTOR_OVERLAP, Format("dst and %s overlap without being the same", name));
     }
 }
 

@@ -14,13 +14,8 @@ namespace {
 
 thread_local Core* currentCore = nullptr;
 
+constexpr uint64_t RESERVED_UB_START = 184 * 1024;
 constexpr uint64_t L1_KEPT_BYTES = 256;  // mix kernels lose the last 256 B of L1 (CANN platform file)
-
-bool Has(CoreKind kind, Pipe pipe)
-{
-    if (pipe == Pipe::S || pipe == Pipe::MTE2 || pipe == Pipe::MTE3) return true;
-    return (kind == CoreKind::AIV) == (pipe == Pipe::V);
-}
 
 bool Has(CoreKind kind, Space space)
 {
@@ -28,26 +23,13 @@ bool Has(CoreKind kind, Space space)
     return (kind == CoreKind::AIV) == (space == Space::UB);
 }
 
-// Flag pairs that the cube core has (SetFlag/WaitFlag page); the vector core has every pair of its pipes.
-bool CubePair(Pipe from, Pipe to)
-{
-    if (from == Pipe::S || to == Pipe::S) return true;
-    switch (from) {
-        case Pipe::M: return to == Pipe::MTE1 || to == Pipe::MTE2 || to == Pipe::FIX;
-        case Pipe::MTE1: return to == Pipe::M || to == Pipe::MTE2 || to == Pipe::MTE3 || to == Pipe::FIX;
-        case Pipe::MTE2: return to == Pipe::MTE1 || to == Pipe::M || to == Pipe::MTE3;
-        case Pipe::MTE3: return to == Pipe::MTE1 || to == Pipe::MTE2;
-        case Pipe::FIX: return to == Pipe::M || to == Pipe::MTE1;
-        default: return false;
-    }
-}
-
-uint32_t FlagIndex(Pipe from, Pipe to, uint32_t id)
-{
-    return (static_cast<uint32_t>(from) * PIPES + static_cast<uint32_t>(to)) * EVENT_IDS + id;
-}
-
 }  // namespace
+
+bool Has(CoreKind kind, Pipe pipe)
+{
+    if (pipe == Pipe::S || pipe == Pipe::MTE2 || pipe == Pipe::MTE3) return true;
+    return (kind == CoreKind::AIV) == (pipe == Pipe::V);
+}
 
 Core& CurrentCore() { return *currentCore; }
 bool HasCurrentCore() { return currentCore != nullptr; }
@@ -79,12 +61,17 @@ Core::Core(const fastattn::SocSpec& soc, CoreKind kind, uint32_t coreInGroup, Gr
 
 uint32_t Core::GroupIndex() const { return group_->Index(); }
 
+uint32_t Core::SubBlocks() const
+{
+    return kind_ == CoreKind::AIV && group_->Owner().Options().type == KernelType::MIX ? 2 : 1;
+}
+
 uint32_t Core::BlockDim() const { return group_->Owner().Options().blockDim; }
 
 LocalMemory& Core::Memory(Space space)
 {
     auto& memory = memories_[static_cast<uint32_t>(space)];
-    if (memory == nullptr) Refuse(Format("%s has no %s", Name().c_str(), SpaceName(space)));
+    if (memory == nullptr) Refuse(Rule::POSITION, Format("%s has no %s", Name().c_str(), SpaceName(space)));
     return *memory;
 }
 
@@ -97,16 +84,28 @@ std::string Core::Name() const
     return kind_ == CoreKind::AIC ? Format("AIC %u", GroupIndex()) : Format("AIV %u.%u", GroupIndex(), SubBlock());
 }
 
-void Core::Refuse(const std::string& what) const
+void Core::Refuse(Rule rule, const std::string& what) const
 {
-    throw SimulatorError(Format("%s on %s: %s", Describe(site_).c_str(), Name().c_str(), what.c_str()));
+    throw SimulatorError(
+        rule, Format("%s on %s, %s: %s", Describe(site_).c_str(), Name().c_str(), PipeName(sitePipe_), what.c_str()));
 }
 
-void Core::Limit(const char* argument, int64_t value, int64_t low, int64_t high) const
+void Core::Warn(Rule rule, const std::string& what) const
+{
+    const std::string text =
+        Format("%s on %s, %s: %s", Describe(site_).c_str(), Name().c_str(), PipeName(sitePipe_), what.c_str()) +
+        Cite(rule);
+    for (const Hazard& known : group_->Hazards()) {
+        if (known.rule == rule && known.text == text) return;
+    }
+    group_->Hazards().push_back({rule, text});
+}
+
+void Core::Limit(const char* argument, int64_t value, int64_t low, int64_t high, Rule rule) const
 {
     if (value >= low && value <= high) return;
-    Refuse(Format("%s = %lld is outside %lld ... %lld", argument, static_cast<long long>(value),
-                  static_cast<long long>(low), static_cast<long long>(high)));
+    Refuse(rule, Format("%s = %lld is outside %lld ... %lld", argument, static_cast<long long>(value),
+                        static_cast<long long>(low), static_cast<long long>(high)));
 }
 
 uint64_t Core::LimitBytes(Space space) const
@@ -120,16 +119,18 @@ void Core::CheckLocal(const Operand& operand) const
 {
     const Region& region = operand.region;
     if (!Has(kind_, region.space)) {
-        Refuse(Format("operand '%s' lies in %s, which %s does not have", operand.name, SpaceName(region.space),
-                      Name().c_str()));
+        Refuse(Rule::POSITION, Format("operand '%s' lies in %s, which %s does not have", operand.name,
+                                      SpaceName(region.space), Name().c_str()));
     }
     if (region.start % operand.alignBytes != 0) {
-        Refuse(Format("operand '%s' starts at %s offset %llu, which is not a multiple of %u B", operand.name,
+        Refuse(Rule::ALIGNMENT,
+               Format("operand '%s' starts at %s offset %llu, which is not a multiple of %u B", operand.name,
                       SpaceName(region.space), static_cast<unsigned long long>(region.start), operand.alignBytes));
     }
     const uint64_t limit = LimitBytes(region.space);
     if (region.End() > limit) {
-        Refuse(Format("operand '%s' covers %s bytes [%llu, %llu), %llu past the %llu that can be used", operand.name,
+        Refuse(Rule::EXTENT,
+               Format("operand '%s' covers %s bytes [%llu, %llu), %llu past the %llu that can be used", operand.name,
                       SpaceName(region.space), static_cast<unsigned long long>(region.start),
                       static_cast<unsigned long long>(region.End()),
                       static_cast<unsigned long long>(region.End() - limit), static_cast<unsigned long long>(limit)));
@@ -143,41 +144,47 @@ void Core::CheckGm(const Operand& operand) const
     const GmBuffer* buffer = gm.Find(region.start);
     if (buffer == nullptr) {
         const GmBuffer* near = gm.Nearest(region.start);
-        Refuse(Format("operand '%s' starts outside every GM buffer of the launch (%s)", operand.name,
-                      near == nullptr
-                          ? "below all of them"
-                          : Format("%llu B past the end of '%s'",
-                                   static_cast<unsigned long long>(region.start - near->address - near->bytes),
-                                   near->name.c_str())
-                                .c_str()));
+        Refuse(
+            Rule::GM_BOUNDS,
+            Format("operand '%s' starts outside every GM buffer of the launch (%s)", operand.name,
+                   near == nullptr ? "below all of them"
+                                   : Format("%llu B past the end of '%s'",
+                                            static_cast<unsigned long long>(region.start - near->address - near->bytes),
+                                            near->name.c_str())
+                                         .c_str()));
     }
     const uint64_t end = buffer->address + buffer->bytes;
     if (region.End() > end) {
-        Refuse(Format("operand '%s' runs %llu B past the end of GM buffer '%s' (%llu B)", operand.name,
-                      static_cast<unsigned long long>(region.End() - end), buffer->name.c_str(),
-                      static_cast<unsigned long long>(buffer->bytes)));
+        Refuse(Rule::GM_BOUNDS, Format("operand '%s' runs %llu B past the end of GM buffer '%s' (%llu B)", operand.name,
+                                       static_cast<unsigned long long>(region.End() - end), buffer->name.c_str(),
+                                       static_cast<unsigned long long>(buffer->bytes)));
     }
     if (operand.write && !buffer->writable) {
-        Refuse(Format("operand '%s' writes GM buffer '%s', which is an input", operand.name, buffer->name.c_str()));
+        Refuse(Rule::GM_READ_ONLY,
+               Format("operand '%s' writes GM buffer '%s', which is an input", operand.name, buffer->name.c_str()));
     }
 }
 
-void Core::CheckWritten(const Operand& operand, InitMap& init, uint64_t base, const CallSite& site) const
+void Core::CheckWritten(const Operand& operand, InitMap& init, uint64_t base, const CallSite& site, Pipe pipe) const
 {
     operand.region.ForEachRun([&](uint64_t start, uint64_t bytes) {
         const int64_t unwritten = init.FirstUnwritten(start - base, bytes);
         if (unwritten < 0) return;
-        throw SimulatorError(Format("%s on %s: operand '%s' reads %s byte %lld, which nobody has written",
-                                    Describe(site).c_str(), Name().c_str(), operand.name,
-                                    SpaceName(operand.region.space), static_cast<long long>(unwritten)));
+        const bool filler = operand.region.space == Space::UB && filler_ != nullptr &&
+                            filler_->Written(static_cast<uint64_t>(unwritten), 1);
+        throw SimulatorError(
+            filler ? Rule::PAD_FILLER : Rule::UNWRITTEN,
+            Format("%s on %s, %s: operand '%s' reads %s byte %lld, which %s", Describe(site).c_str(), Name().c_str(),
+                   PipeName(pipe), operand.name, SpaceName(operand.region.space), static_cast<long long>(unwritten),
+                   filler ? "DataCopyPad filled without a padding value" : "nobody has written"));
     });
 }
 
 void Core::Admit(const Instruction& instruction)
 {
     if (!Has(kind_, instruction.pipe)) {
-        Refuse(Format("%s runs on %s, which %s does not have", instruction.name, PipeName(instruction.pipe),
-                      Name().c_str()));
+        Refuse(Rule::PIPE, Format("%s runs on %s, which %s does not have", instruction.name, PipeName(instruction.pipe),
+                                  Name().c_str()));
     }
     Record record;
     record.pipe = instruction.pipe;
@@ -204,8 +211,26 @@ void Core::Admit(const Instruction& instruction)
             if (instruction.gmTransfer) AddTransfer(instruction, operand);
         } else {
             CheckLocal(operand);
+            if (operand.region.End() > RESERVED_UB_START && operand.region.space == Space::UB) CheckReservedUb(operand);
         }
     }
+}
+
+// Select in modes 1 and 2 keeps its scalar or its addresses in the last 8 KB of UB.
+void Core::CheckReservedUb(const Operand& operand)
+{
+    if (insideReserved_) {
+        reservedUsed_ = true;
+    } else {
+        reservedData_ = site_.api;
+    }
+    if (!reservedUsed_ || *reservedData_ == '\0') return;
+    Refuse(Rule::SELECT_RESERVED,
+           Format("operand '%s' covers UB bytes [%llu, %llu): %s has data in the bytes from %llu on, which Select "
+                  "overwrites",
+                  operand.name, static_cast<unsigned long long>(operand.region.start),
+                  static_cast<unsigned long long>(operand.region.End()), reservedData_,
+                  static_cast<unsigned long long>(RESERVED_UB_START)));
 }
 
 void Core::AddTransfer(const Instruction& instruction, const Operand& operand)
@@ -228,12 +253,14 @@ void Core::AddTransfer(const Instruction& instruction, const Operand& operand)
 void Core::Before(const Instruction& instruction, const CallSite& site)
 {
     InheritScalar(instruction.pipe);
+    if (instruction.unitFlag != 0) TurnUnitFlags(instruction, site);
     if (!Checks()) return;
     const uint32_t thread = Thread(instruction.pipe);
     Access access;
     access.time = group_->Races().Tick(thread);
     access.site = site;
     access.unordered = instruction.ownResultNeedsBarrier;
+    access.atomic = instruction.atomic;
     for (const Operand& operand : instruction.operands) {
         if (operand.region.Empty()) continue;
         uint32_t owner = coreInGroup_;
@@ -241,13 +268,16 @@ void Core::Before(const Instruction& instruction, const CallSite& site)
             GmBuffer* buffer = group_->Owner().Gm().Find(operand.region.start);
             if (!buffer->writable) continue;
             owner = 0;
-            if (!operand.write && buffer->init != nullptr) CheckWritten(operand, *buffer->init, buffer->address, site);
+            if (!operand.write && buffer->init != nullptr) {
+                CheckWritten(operand, *buffer->init, buffer->address, site, instruction.pipe);
+            }
         } else if (!operand.write && !operand.tracksInit) {
-            CheckWritten(operand, Memory(operand.region.space).Init(), 0, site);
+            CheckWritten(operand, Memory(operand.region.space).Init(), 0, site, instruction.pipe);
         }
         access.write = operand.write;
         access.region = operand.region;
         access.operand = operand.name;
+        if (operand.region.space == Space::GM) group_->Gm().Note(thread, access, group_->Races().Clock(thread));
         group_->Races().Check(thread, owner, access, group_->Hazards());
     }
 }
@@ -284,173 +314,19 @@ void Core::InheritScalar(Pipe pipe)
     races.Clock(Thread(pipe)).Join(races.Clock(Thread(Pipe::S)));
 }
 
-void Core::Enqueue(Pipe pipe, Action action)
+void Core::MarkFiller(uint64_t ubOffset, uint64_t bytes)
 {
-    pipes_[static_cast<uint32_t>(pipe)].actions.push_back(std::move(action));
+    if (!Checks()) return;
+    LocalMemory& ub = Memory(Space::UB);
+    if (filler_ == nullptr) filler_ = std::make_unique<InitMap>(ub.Bytes(), false);
+    // The map's unit is 2 bytes: an odd first byte belongs to the row.
+    const uint64_t start = (ubOffset + 1) / 2 * 2;
+    const uint64_t end = ubOffset + bytes;
+    if (start >= end) return;
+    filler_->Mark(start, end - start);
+    ub.Init().Unmark(start, end - start);
 }
 
-void Core::RunOrEnqueue(Pipe pipe, Action action)
-{
-    if (pipes_[static_cast<uint32_t>(pipe)].blocked) {
-        Enqueue(pipe, std::move(action));
-    } else {
-        action();
-    }
-}
-
-void Core::Drain(Pipe pipe)
-{
-    PipeQueue& queue = pipes_[static_cast<uint32_t>(pipe)];
-    while (!queue.blocked && !queue.actions.empty()) {
-        Action action = std::move(queue.actions.front());
-        queue.actions.pop_front();
-        action();
-    }
-}
-
-void Core::Block(Pipe from, Pipe to, uint32_t id, const CallSite& site)
-{
-    const std::string text = Format("%s waits for flag %s_%s id %u at %s, which was not set", PipeName(to),
-                                    PipeName(from) + 5, PipeName(to) + 5, id, Describe(site).c_str());
-    // Everything that could still set the flag has run or waits itself: the scalar unit would never go on.
-    if (to == Pipe::S) throw SimulatorError(Format("deadlock on %s: %s", Name().c_str(), text.c_str()));
-    PipeQueue& queue = pipes_[static_cast<uint32_t>(to)];
-    queue.blocked = true;
-    queue.blockedOn = FlagIndex(from, to, id);
-    queue.blockedText = text;
-}
-
-void Core::RequireFlagPair(Pipe from, Pipe to, uint32_t id) const
-{
-    Limit("event id", id, 0, EVENT_IDS - 1);
-    const bool known = Has(kind_, from) && Has(kind_, to) && from != to;
-    if (!known || (kind_ == CoreKind::AIC && !CubePair(from, to))) {
-        Refuse(Format("%s has no flag from %s to %s", Name().c_str(), PipeName(from), PipeName(to)));
-    }
-}
-
-void Core::RecordSync(Step step, Pipe pipe, Pipe peer, uint32_t id, uint32_t mode)
-{
-    Record record;
-    record.step = step;
-    record.pipe = pipe;
-    record.peer = peer;
-    record.id = static_cast<uint16_t>(id);
-    record.mode = static_cast<uint8_t>(mode);
-    record.site = group_->Owner().InternSite(site_);
-    record.scalarCycles = static_cast<float>(pendingScalarCycles_);
-    pendingScalarCycles_ = 0;
-    trace_.records.push_back(record);
-    if (Lists()) trace_.listing.push_back(ListSync(record));
-}
-
-void Core::SetFlag(Pipe from, Pipe to, uint32_t id)
-{
-    RequireFlagPair(from, to, id);
-    RecordSync(Step::SET_FLAG, from, to, id, 0);
-    RunOrEnqueue(from, [this, from, to, id, site = site_] {
-        Flag& flag = flags_[FlagIndex(from, to, id)];
-        if (flag.set) {
-            throw SimulatorError(Format("%s on %s: flag %s_%s id %u is set twice without a wait between (first at %s)",
-                                        Describe(site).c_str(), Name().c_str(), PipeName(from) + 5, PipeName(to) + 5,
-                                        id, Describe(flag.site).c_str()));
-        }
-        InheritScalar(from);
-        RaceDetector& races = group_->Races();
-        flag.clock = races.Completed(Thread(from));
-        flag.site = site;
-        PipeQueue& queue = pipes_[static_cast<uint32_t>(to)];
-        if (queue.blocked && queue.blockedOn == FlagIndex(from, to, id)) {
-            queue.blocked = false;
-            races.Clock(Thread(to)).Join(flag.clock);
-            Drain(to);
-        } else {
-            flag.set = true;
-        }
-    });
-}
-
-void Core::WaitFlag(Pipe from, Pipe to, uint32_t id)
-{
-    RequireFlagPair(from, to, id);
-    RecordSync(Step::WAIT_FLAG, from, to, id, 0);
-    RunOrEnqueue(to, [this, from, to, id, site = site_] {
-        Flag& flag = flags_[FlagIndex(from, to, id)];
-        if (!flag.set) {
-            Block(from, to, id, site);
-            return;
-        }
-        flag.set = false;
-        group_->Races().Clock(Thread(to)).Join(flag.clock);
-    });
-}
-
-void Core::Barrier(Pipe pipe)
-{
-    if (pipe == Pipe::S) Refuse("PipeBarrier<PIPE_S> is illegal");
-    if (pipe != Pipe::ALL && !Has(kind_, pipe)) Refuse(Format("%s has no %s", Name().c_str(), PipeName(pipe)));
-    RecordSync(Step::BARRIER, pipe, pipe, 0, 0);
-    RaceDetector& races = group_->Races();
-    if (pipe != Pipe::ALL) {
-        RunOrEnqueue(pipe, [this, pipe, &races] { races.Complete(Thread(pipe)); });
-        return;
-    }
-    for (uint32_t p = 1; p < PIPES; ++p) {
-        if (pipes_[p].blocked) Refuse(Format("deadlock: PIPE_ALL waits while %s", pipes_[p].blockedText.c_str()));
-        const uint32_t thread = ThreadOf(coreInGroup_, static_cast<Pipe>(p));
-        races.Complete(thread);
-        races.Clock(Thread(Pipe::S)).Join(races.Clock(thread));
-    }
-    races.Complete(Thread(Pipe::S));
-}
-
-void Core::CrossSet(Pipe pipe, uint32_t mode, uint32_t id)
-{
-    Limit("mode", mode, 0, 2);
-    Limit("flag id", id, 0, CROSS_CORE_FLAGS - 1);
-    if (pipe == Pipe::S || pipe == Pipe::ALL || !Has(kind_, pipe)) {
-        Refuse(Format("a cross-core set cannot be queued on %s of %s", PipeName(pipe), Name().c_str()));
-    }
-    RecordSync(Step::CROSS_SET, pipe, pipe, id, mode);
-    RunOrEnqueue(pipe, [this, pipe, mode, id] {
-        InheritScalar(pipe);
-        group_->CrossSet(*this, mode, id, group_->Races().Completed(Thread(pipe)));
-    });
-}
-
-void Core::CrossWait(uint32_t id)
-{
-    Limit("flag id", id, 0, CROSS_CORE_FLAGS - 1);
-    RecordSync(Step::CROSS_WAIT, Pipe::S, Pipe::S, id, 0);
-    waiting_ = Format("%s waits for cross-core flag %u at %s", Name().c_str(), id, Describe(site_).c_str());
-    group_->CrossWait(*this, id);
-    waiting_.clear();
-}
-
-void Core::Finish()
-{
-    for (const PipeQueue& queue : pipes_) {
-        if (queue.blocked) {
-            throw SimulatorError(
-                Format("deadlock at kernel exit on %s: %s", Name().c_str(), queue.blockedText.c_str()));
-        }
-    }
-    for (uint32_t from = 0; from < PIPES; ++from) {
-        for (uint32_t to = 0; to < PIPES; ++to) {
-            for (uint32_t id = 0; id < EVENT_IDS; ++id) {
-                const Flag& flag = flags_[FlagIndex(static_cast<Pipe>(from), static_cast<Pipe>(to), id)];
-                if (!flag.set) continue;
-                throw SimulatorError(Format("%s: flag %s_%s id %u, set at %s, is still set at kernel exit",
-                                            Name().c_str(), PipeName(static_cast<Pipe>(from)) + 5,
-                                            PipeName(static_cast<Pipe>(to)) + 5, id, Describe(flag.site).c_str()));
-            }
-        }
-    }
-    const bool full = registers_.vectorMask[0] == ~uint64_t{0} && registers_.vectorMask[1] == ~uint64_t{0};
-    if (kind_ == CoreKind::AIV && (!full || registers_.countMode)) {
-        group_->Hazards().push_back({Name() + ": the vector mask is left partial at kernel exit"});
-    }
-    if (registers_.atomicAdd) group_->Hazards().push_back({Name() + ": atomic mode is left on at kernel exit"});
-}
+void Core::TakeAtomicTurn() { group_->TakeAtomicTurn(*this); }
 
 }  // namespace ascend_sim

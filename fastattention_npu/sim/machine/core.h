@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "error.h"
@@ -20,6 +21,9 @@ namespace ascend_sim {
 
 class Group;
 
+// Does this kind of core have the pipe?
+bool Has(CoreKind kind, Pipe pipe);
+
 // What the isa layer says about one instruction before it runs.
 struct Instruction {
     const char* name = "";
@@ -28,8 +32,10 @@ struct Instruction {
     double cycles = 0;
     double latencyCycles = 0;
     double cubeMacs = 0;
-    double headCycles = 0;    // of a copy from or to GM: before its first request
-    bool gmTransfer = false;  // uses the shared memory system
+    uint8_t unitFlag = 0;                // of Mmad and Fixpipe: 2 checks, 3 checks and turns the bits of its L0C tile
+    bool atomic = false;                 // adds to its destination
+    double headCycles = 0;               // of a copy from or to GM: before its first request
+    bool gmTransfer = false;             // uses the shared memory system
     bool ownResultNeedsBarrier = false;  // later instructions of the same pipe must not use the result without one
 };
 
@@ -39,9 +45,14 @@ struct Registers {
     bool countMode = false;
     uint64_t ndPara = 1;
     uint64_t padValue = 0;
+    bool padChosen = false;      // the next padded copy fills with padValue
     uint64_t cmpMaskOffset = 0;  // where set_cmpmask read from
     uint8_t cmpMask[32] = {};
     bool atomicAdd = false;
+    uint8_t atomicType = 0;  // FloatType of the atomic mode
+    bool maskChosen = true;  // the kernel set the mask itself; false: an API left it
+    uint64_t fmatrix = 0;    // height, width and padding of the next 3D load
+    uint64_t loadPadding = 0;
 };
 
 class Core {
@@ -52,6 +63,7 @@ public:
     uint32_t GroupIndex() const;
     uint32_t InGroup() const { return coreInGroup_; }
     uint32_t SubBlock() const { return kind_ == CoreKind::AIC ? 0 : coreInGroup_ - 1; }
+    uint32_t SubBlocks() const;  // AIVs, or AICs, that a block of the launch has
     uint32_t BlockDim() const;
     const fastattn::SocSpec& Soc() const { return soc_; }
     LocalMemory& Memory(Space space);
@@ -62,12 +74,18 @@ public:
     // Adds a value that is no operand (a scalar, a register's new contents) to the next line of the listing.
     void Note(uint64_t value);
 
-    void At(const CallSite& site) { site_ = site; }
+    void At(const CallSite& site, Pipe pipe)
+    {
+        site_ = site;
+        sitePipe_ = pipe;
+    }
     const CallSite& Site() const { return site_; }
     std::string Name() const;
-    [[noreturn]] void Refuse(const std::string& what) const;
+    [[noreturn]] void Refuse(Rule rule, const std::string& what) const;
+    [[noreturn]] void Refuse(const std::string& what) const { Refuse(Rule::NOT_SIMULATED, what); }
+    void Warn(Rule rule, const std::string& what) const;
     // Refuses unless low <= value <= high.
-    void Limit(const char* argument, int64_t value, int64_t low, int64_t high) const;
+    void Limit(const char* argument, int64_t value, int64_t low, int64_t high, Rule rule = Rule::FIELD_RANGE) const;
 
     // Checks operands, records the instruction and runs it now or, when its pipe waits for a flag, later.
     template <class Execute>
@@ -86,6 +104,8 @@ public:
         if (functional_ || instruction.pipe == Pipe::S) execute();
         After(instruction);
     }
+    // Runs something in its place in the pipe's order, right behind the last instruction issued to it.
+    void AfterLast(Pipe pipe, std::function<void()> action) { RunOrEnqueue(pipe, std::move(action)); }
     // Scalar work that stalls the issue of everything else.
     void Scalar(const char* name, double cycles);
 
@@ -94,11 +114,29 @@ public:
     void Barrier(Pipe pipe);
     void CrossSet(Pipe pipe, uint32_t mode, uint32_t id);
     void CrossWait(uint32_t id);
+    // SyncAll<isAIVOnly> is made of flags; this notes the call, so that a core that misses it can be named.
+    void NoteSyncAll(bool aivOnly);
+    uint32_t SyncAlls(bool aivOnly) const { return syncAlls_[aivOnly ? 1 : 0]; }
+
+    // The data cache of the scalar unit: GM lines of 64 B, written back by DataCacheCleanAndInvalid only.
+    void ScalarLoad(uint64_t address, uint32_t bytes, void* value);
+    void ScalarStore(uint64_t address, uint32_t bytes, const void* value);
+    void CleanLine(uint64_t address);
+    void CleanAllLines();
+    void RequireGmWrite(uint64_t address, uint32_t bytes) const;
+
+    // Around the instructions of Select that use the reserved end of UB.
+    void UseReservedUb(bool inside) { insideReserved_ = inside; }
+    // Bytes that a padded copy filled with no value of the kernel's choosing.
+    void MarkFiller(uint64_t ubOffset, uint64_t bytes);
+    // Yields until no core group before this one can still reach its own atomic update, so that sums of floats come
+    // out the same for any number of threads.
+    void TakeAtomicTurn();
 
     // At the end of the program: nothing may be left waiting or set.
     void Finish();
     // What the core waits for, for the deadlock report.
-    const std::string& Waiting() const { return waiting_; }
+    std::string Waiting() const;
 
 private:
     using Action = std::function<void()>;
@@ -111,9 +149,22 @@ private:
 
     void CheckGm(const Operand& operand) const;
     void CheckLocal(const Operand& operand) const;
-    void CheckWritten(const Operand& operand, InitMap& init, uint64_t base, const CallSite& site) const;
+    void CheckWritten(const Operand& operand, InitMap& init, uint64_t base, const CallSite& site, Pipe pipe) const;
     uint64_t LimitBytes(Space space) const;
-    void Admit(const Instruction& instruction);                         // decode-time checks and the record
+    void CheckReservedUb(const Operand& operand);
+    void TurnUnitFlags(const Instruction& instruction, const CallSite& site);
+    struct CacheLine {
+        std::array<uint8_t, 64> bytes;
+        uint64_t dirty = 0;    // a bit per byte
+        bool cleaned = false;  // invalidated since the last fetch
+        bool held = false;
+    };
+    CacheLine& FetchLine(uint64_t line);
+    void RequireMix(const char* what) const;
+    void RequireCrossFlag(uint32_t id, uint32_t mode);
+    void FinishFlags() const;
+    void FinishRegisters();
+    void Admit(const Instruction& instruction);  // decode-time checks and the record
     void AddTransfer(const Instruction& instruction, const Operand& operand);
     void Before(const Instruction& instruction, const CallSite& site);  // checks that need the data in place
     void After(const Instruction& instruction);                         // the results exist
@@ -136,7 +187,20 @@ private:
     Registers registers_;
     CoreTrace trace_;
     CallSite site_;
+    Pipe sitePipe_ = Pipe::S;
     std::string waiting_;
+    std::array<uint32_t, 2> syncAlls_{};  // SyncAll<false>, SyncAll<true>
+    uint16_t usedReservedIds_ = 0;        // flag ids 11 ... 14 used outside SyncAll
+    bool insideSyncAll_ = false;
+    bool insideReserved_ = false;
+    bool reservedUsed_ = false;      // Select has used the reserved end of UB
+    const char* reservedData_ = "";  // API that put data there
+    std::unordered_map<uint64_t, CacheLine> lines_;
+    std::unique_ptr<InitMap> filler_;
+    // Unit flags of L0C, one per 512 B, and what the pipes that turned them last had done.
+    std::array<bool, 256> unitFlags_{};
+    VectorClock unitSet_;
+    VectorClock unitCleared_;
     std::string note_;
     double pendingScalarCycles_ = 0;
     bool functional_ = true;

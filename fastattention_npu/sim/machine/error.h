@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "rules.h"
+
 namespace ascend_sim {
 
 // Where in the kernel an API was called; filled by default arguments of the Ascend C layer.
@@ -14,14 +16,22 @@ struct CallSite {
     uint32_t line = 0;
 };
 
+// A launch that was refused, and the rule that it broke.
 class SimulatorError : public std::runtime_error {
 public:
-    using std::runtime_error::runtime_error;
+    SimulatorError(Rule rule, const std::string& text);
+    Rule Broken() const { return rule_; }
+
+private:
+    Rule rule_;
 };
 
 // printf-style formatting into a string.
 std::string Format(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 std::string Describe(const CallSite& site);
+
+// " [rule id; page]", the end of every refusal and hazard.
+std::string Cite(Rule rule);
 
 }  // namespace ascend_sim

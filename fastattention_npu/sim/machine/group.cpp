@@ -23,9 +23,21 @@ Group::Group(const fastattn::SocSpec& soc, Launch& launch, uint32_t index)
     }
 }
 
+bool Group::Runs(uint32_t coreInGroup) const
+{
+    switch (launch_.Options().type) {
+        case KernelType::AIC_ONLY: return coreInGroup == AIC;
+        case KernelType::AIV_ONLY: return coreInGroup == FIRST_AIV;
+        default: return true;
+    }
+}
+
+bool Group::Done(uint32_t coreInGroup) const { return !Runs(coreInGroup) || fibers_[coreInGroup]->Done(); }
+
 void Group::Start(const std::function<void()>& program)
 {
     for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) {
+        if (!Runs(i)) continue;
         fibers_[i] = std::make_unique<Fiber>([this, i, &program] {
             try {
                 program();
@@ -35,75 +47,109 @@ void Group::Start(const std::function<void()>& program)
             }
         });
     }
+    started_ = true;
 }
 
 bool Group::Run(const std::function<void()>& program)
 {
-    if (fibers_[0] == nullptr) Start(program);
+    if (!started_) Start(program);
     bool progress = true;
     bool finished = false;
     while (progress && !finished) {
         progress = false;
         finished = true;
         for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) {
-            if (fibers_[i]->Done()) continue;
-            if (waitingFor_[i] < 0 || Consume(*cores_[i], static_cast<uint32_t>(waitingFor_[i]))) {
+            if (Done(i)) continue;
+            const bool flagMissing = waitingFor_[i] >= 0 && !Consume(*cores_[i], static_cast<uint32_t>(waitingFor_[i]));
+            const bool turnMissing = waitsForTurn_[i] && !launch_.AtomicTurn(index_);
+            if (!flagMissing && !turnMissing) {
                 waitingFor_[i] = -1;
+                waitsForTurn_[i] = false;
                 progress = true;
                 SetCurrentCore(cores_[i].get());
                 fibers_[i]->Resume();
                 SetCurrentCore(nullptr);
                 if (error_ != nullptr) std::rethrow_exception(error_);
             }
-            finished = finished && fibers_[i]->Done();
+            finished = finished && Done(i);
         }
     }
     if (finished) RequireDrained();
     return finished;
 }
 
-void Group::Post(uint32_t coreInGroup, uint32_t id, const VectorClock& clock, const Core& setter)
+uint32_t Group::PendingReleases(uint32_t coreInGroup, uint32_t id) const
 {
-    Counter& counter = counters_[coreInGroup][id];
-    if (counter.size() >= CROSS_CORE_COUNTER_MAX) {
-        setter.Refuse(Format("cross-core flag %u of %s overflows: %u sets without a wait", id,
-                             cores_[coreInGroup]->Name().c_str(), CROSS_CORE_COUNTER_MAX + 1));
-    }
-    counter.push_back(clock);
+    return static_cast<uint32_t>(launchSets_[coreInGroup][id].size()) - launchConsumed_[coreInGroup][id];
 }
 
-void Group::PostWhenAllSet(const Core& core, uint32_t id, const VectorClock& clock, uint32_t firstTarget,
-                           uint32_t lastTarget)
+// A counter counts whatever was set with its id: modes must not mix while sets are pending.
+void Group::RequireMode(const Core& setter, uint32_t target, uint32_t id, uint32_t mode) const
 {
-    halves_[core.InGroup()][id].push_back(clock);
+    const Counter& counter = counters_[target][id];
+    const bool otherPosts = !counter.empty() && counter.back().mode != mode;
+    const bool otherReleases = mode != 0 && PendingReleases(target, id) != 0;
+    if (!otherPosts && !otherReleases) return;
+    setter.Refuse(Rule::CROSS_MODE_MIXED,
+                  Format("flag id %u is set in mode %u while sets in mode %u are pending on %s", id, mode,
+                         otherPosts ? counter.back().mode : 0, cores_[target]->Name().c_str()));
+}
+
+void Group::Post(uint32_t coreInGroup, uint32_t id, const Set& set, const Core& setter)
+{
+    Counter& counter = counters_[coreInGroup][id];
+    RequireMode(setter, coreInGroup, id, set.mode);
+    if (counter.size() >= CROSS_CORE_COUNTER_MAX) {
+        setter.Refuse(Rule::CROSS_OVERFLOW, Format("cross-core flag %u of %s overflows: %u sets without a wait", id,
+                                                   cores_[coreInGroup]->Name().c_str(), CROSS_CORE_COUNTER_MAX + 1));
+    }
+    counter.push_back(set);
+}
+
+void Group::PostWhenAllSet(const Core& core, uint32_t id, const Set& set, uint32_t firstTarget, uint32_t lastTarget)
+{
+    halves_[core.InGroup()][id].push_back(set);
     Counter& first = halves_[FIRST_AIV][id];
     Counter& second = halves_[LAST_AIV][id];
     if (halves_[core.InGroup()][id].size() > CROSS_CORE_COUNTER_MAX) {
-        core.Refuse(Format("cross-core flag %u: %u sets by %s while its twin has set none", id,
-                           CROSS_CORE_COUNTER_MAX + 1, core.Name().c_str()));
+        core.Refuse(Rule::CROSS_TWIN, Format("cross-core flag %u: %u sets by %s while its twin has set none", id,
+                                             CROSS_CORE_COUNTER_MAX + 1, core.Name().c_str()));
     }
     if (first.empty() || second.empty()) return;
-    VectorClock both = first.front();
-    both.Join(second.front());
+    Set both = first.front();
+    both.clock.Join(second.front().clock);
     first.pop_front();
     second.pop_front();
     for (uint32_t target = firstTarget; target <= lastTarget; ++target) Post(target, id, both, core);
+}
+
+void Group::SetForAllGroups(Core& core, uint32_t id, const VectorClock& clock)
+{
+    const uint32_t self = core.InGroup();
+    RequireMode(core, self, id, 0);
+    if (PendingReleases(self, id) >= CROSS_CORE_COUNTER_MAX) {
+        core.Refuse(Rule::CROSS_OVERFLOW, Format("cross-core flag %u of %s overflows: %u sets without a wait", id,
+                                                 core.Name().c_str(), CROSS_CORE_COUNTER_MAX + 1));
+    }
+    launchSets_[self][id].push_back(clock);
+    const auto turn = static_cast<uint32_t>(launchSets_[self][id].size());
+    const uint32_t slot = launch_.CountSet(core.Kind(), id, turn, clock);
+    gmLog_.NoteSet(slot, turn, clock);
 }
 
 void Group::CrossSet(Core& core, uint32_t mode, uint32_t id, const VectorClock& clock)
 {
     const bool aic = core.Kind() == CoreKind::AIC;
     if (mode == 0) {
-        launchSets_[core.InGroup()][id].Join(clock);
-        launch_.CountSet(core.Kind(), id);
+        SetForAllGroups(core, id, clock);
     } else if (mode == 1) {
-        if (aic) core.Refuse("mode 1 synchronises the AIVs of a group; an AIC cannot set it");
-        PostWhenAllSet(core, id, clock, FIRST_AIV, LAST_AIV);
+        if (aic) core.Refuse(Rule::CROSS_MODE, "mode 1 synchronises the AIVs of a group; an AIC cannot set it");
+        PostWhenAllSet(core, id, {clock, mode}, FIRST_AIV, LAST_AIV);
     } else if (aic) {
-        Post(FIRST_AIV, id, clock, core);
-        Post(LAST_AIV, id, clock, core);
+        Post(FIRST_AIV, id, {clock, mode}, core);
+        Post(LAST_AIV, id, {clock, mode}, core);
     } else {
-        PostWhenAllSet(core, id, clock, AIC, AIC);
+        PostWhenAllSet(core, id, {clock, mode}, AIC, AIC);
     }
 }
 
@@ -113,18 +159,17 @@ bool Group::Consume(const Core& core, uint32_t id)
     VectorClock& scalar = races_.Clock(ThreadOf(self, Pipe::S));
     Counter& counter = counters_[self][id];
     if (!counter.empty()) {
-        scalar.Join(counter.front());
+        scalar.Join(counter.front().clock);
         counter.pop_front();
         return true;
     }
-    if (launch_.Releases(core.Kind(), id) > launchConsumed_[self][id]) {
-        ++launchConsumed_[self][id];
-        for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) {
-            if (cores_[i]->Kind() == core.Kind()) scalar.Join(launchSets_[i][id]);
-        }
-        return true;
+    const uint32_t turn = launchConsumed_[self][id] + 1;
+    if (PendingReleases(self, id) == 0 || !launch_.JoinRelease(core.Kind(), id, turn, scalar)) return false;
+    launchConsumed_[self][id] = turn;
+    for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) {
+        if (cores_[i]->Kind() == core.Kind()) scalar.Join(launchSets_[i][id][turn - 1]);
     }
-    return false;
+    return true;
 }
 
 void Group::CrossWait(Core& core, uint32_t id)
@@ -132,6 +177,32 @@ void Group::CrossWait(Core& core, uint32_t id)
     if (Consume(core, id)) return;
     waitingFor_[core.InGroup()] = static_cast<int32_t>(id);
     fibers_[core.InGroup()]->Yield();
+}
+
+void Group::TakeAtomicTurn(Core& core)
+{
+    if (launch_.AtomicTurn(index_)) return;
+    waitsForTurn_[core.InGroup()] = true;
+    fibers_[core.InGroup()]->Yield();
+}
+
+bool Group::WaitsForTurn() const
+{
+    for (const bool waits : waitsForTurn_) {
+        if (waits) return true;
+    }
+    return false;
+}
+
+bool Group::Stuck() const
+{
+    if (WaitsForTurn()) return false;
+    for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) {
+        if (waitingFor_[i] < 0) continue;
+        const auto id = static_cast<uint32_t>(waitingFor_[i]);
+        if (launch_.Released(cores_[i]->Kind(), id, launchConsumed_[i][id] + 1)) return false;
+    }
+    return true;
 }
 
 std::vector<std::string> Group::WaitingCores() const
@@ -147,9 +218,17 @@ void Group::RequireDrained() const
 {
     for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) {
         for (uint32_t id = 0; id < CROSS_CORE_FLAGS; ++id) {
-            const size_t left = counters_[i][id].size() + halves_[i][id].size();
+            const size_t halves = halves_[i][id].size();
+            const size_t left = counters_[i][id].size() + PendingReleases(i, id);
+            if (halves != 0) {
+                throw SimulatorError(Rule::CROSS_TWIN,
+                                     Format("%s: cross-core flag %u was set %zu times more than by its twin at kernel "
+                                            "exit; whoever waits for both would hang",
+                                            cores_[i]->Name().c_str(), id, halves));
+            }
             if (left == 0) continue;
             throw SimulatorError(
+                Rule::CROSS_LEFT,
                 Format("%s: cross-core flag %u has %zu sets left that nobody waited for at kernel exit",
                        cores_[i]->Name().c_str(), id, left));
         }

@@ -1,7 +1,7 @@
 // Which lines of GM the L2 holds, in the order in which transfers start. A line leaves when as many other lines have
 // come in since its last use as the cache has room for: LRU, except that hits in between do not count, so that one
-// number a line is enough. Dirty lines that leave cost a write to HBM. The lines at the ends of a run that does not start
-// on a 32 B beat are fetched for that run alone and not kept.
+// number a line is enough. Dirty lines that leave cost a write to HBM. The lines at the ends of a run that does not
+// start on a 32 B beat are fetched for that run alone and not kept.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -37,10 +37,10 @@ private:
     double WriteBack();
 
     uint32_t capacityLines_;
-    uint32_t fills_ = 1;             // lines brought in so far, from one: a stamp of zero means never
-    std::vector<uint32_t> stamps_;   // fills_ at the last use
+    uint32_t fills_ = 1;            // lines brought in so far, from one: a stamp of zero means never
+    std::vector<uint32_t> stamps_;  // fills_ at the last use
     std::vector<bool> dirty_;
-    std::deque<Written> written_;    // dirty lines, oldest first; a stale stamp means used again since
+    std::deque<Written> written_;  // dirty lines, oldest first; a stale stamp means used again since
 };
 
 }  // namespace ascend_sim

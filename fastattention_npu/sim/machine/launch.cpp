@@ -2,6 +2,7 @@
 #include "launch.h"
 
 #include <algorithm>
+#include <functional>
 #include <thread>
 #include <unordered_map>
 
@@ -28,7 +29,11 @@ std::atomic<uint64_t> launchSerial{0};
 }  // namespace
 
 Launch::Launch(const fastattn::SocSpec& soc, const LaunchOptions& options)
-    : soc_(soc), options_(options), errors_(options.blockDim), serial_(++launchSerial)
+    : soc_(soc),
+      options_(options),
+      errors_(options.blockDim),
+      states_(options.blockDim, GroupState::READY),
+      serial_(++launchSerial)
 {
     for (uint32_t i = 0; i < options.blockDim; ++i) {
         groups_.push_back(std::make_unique<Group>(soc, *this, i));
@@ -49,6 +54,23 @@ void Launch::Run(const std::function<void()>& program)
     if (!parked_.empty()) ThrowDeadlock();
 }
 
+// Parked groups that can go on now. The lowest runs first, so that atomic updates wait as little as possible.
+void Launch::Requeue()
+{
+    for (size_t i = 0; i < parked_.size();) {
+        const uint32_t group = parked_[i];
+        const bool goesOn = groups_[group]->WaitsForTurn() ? AtomicTurnLocked(group) : !groups_[group]->Stuck();
+        if (!goesOn) {
+            ++i;
+            continue;
+        }
+        states_[group] = GroupState::READY;
+        ready_.push_back(group);
+        parked_.erase(parked_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    std::sort(ready_.begin(), ready_.end(), std::greater<uint32_t>());
+}
+
 void Launch::Work(const std::function<void()>& program)
 {
     std::unique_lock<std::mutex> lock(mutex_);
@@ -58,7 +80,7 @@ void Launch::Work(const std::function<void()>& program)
         const uint32_t group = ready_.back();
         ready_.pop_back();
         ++running_;
-        const uint64_t generation = generation_;
+        states_[group] = GroupState::RUNNING;
         lock.unlock();
         bool finished = true;
         try {
@@ -68,14 +90,27 @@ void Launch::Work(const std::function<void()>& program)
         }
         lock.lock();
         --running_;
+        states_[group] = finished ? GroupState::FINISHED : GroupState::PARKED;
         if (!finished) parked_.push_back(group);
-        if (generation_ != generation) {
-            ready_.insert(ready_.end(), parked_.begin(), parked_.end());
-            parked_.clear();
-        }
+        if (!parked_.empty()) Requeue();
         changed_.notify_all();
     }
     changed_.notify_all();
+}
+
+bool Launch::AtomicTurn(uint32_t group)
+{
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return AtomicTurnLocked(group);
+}
+
+bool Launch::AtomicTurnLocked(uint32_t group) const
+{
+    for (uint32_t before = 0; before < group; ++before) {
+        const bool blocked = states_[before] == GroupState::PARKED && groups_[before]->Stuck();
+        if (states_[before] != GroupState::FINISHED && !blocked) return false;
+    }
+    return true;
 }
 
 void Launch::ThrowFirstError()
@@ -85,35 +120,75 @@ void Launch::ThrowFirstError()
     }
 }
 
+// A core that calls SyncAll less often than the others explains why they hang.
+std::string Launch::MissedSyncAll() const
+{
+    std::string missing;
+    const auto compare = [&](bool aivOnly, uint32_t first, uint32_t last) {
+        uint32_t most = 0;
+        for (const auto& group : groups_) {
+            for (uint32_t i = first; i <= last; ++i) most = std::max(most, group->At(i).SyncAlls(aivOnly));
+        }
+        for (const auto& group : groups_) {
+            for (uint32_t i = first; i <= last; ++i) {
+                const Core& core = group->At(i);
+                if (core.SyncAlls(aivOnly) == most) continue;
+                missing += Format("\n  %s called SyncAll<%s> %u times, others %u times", core.Name().c_str(),
+                                  aivOnly ? "true" : "false", core.SyncAlls(aivOnly), most);
+            }
+        }
+    };
+    compare(false, 0, CORES_PER_GROUP - 1);
+    compare(true, 0, 0);
+    compare(true, 1, CORES_PER_GROUP - 1);
+    return missing;
+}
+
 void Launch::ThrowDeadlock()
 {
-    constexpr size_t SHOWN = 12;
     std::sort(parked_.begin(), parked_.end());
     std::string text = "deadlock: no core can go on.";
-    size_t shown = 0;
-    size_t total = 0;
     for (const uint32_t group : parked_) {
-        for (const std::string& core : groups_[group]->WaitingCores()) {
-            if (shown < SHOWN) text += "\n  " + core;
-            shown += shown < SHOWN ? 1 : 0;
-            ++total;
-        }
+        for (const std::string& core : groups_[group]->WaitingCores()) text += "\n  " + core;
     }
-    if (total > shown) text += Format("\n  and %zu more cores", total - shown);
-    throw SimulatorError(text);
+    const std::string missed = MissedSyncAll();
+    throw SimulatorError(missed.empty() ? Rule::DEADLOCK : Rule::SYNC_ALL, text + missed);
 }
 
-void Launch::CountSet(CoreKind kind, uint32_t id)
+uint32_t Launch::CountSet(CoreKind kind, uint32_t id, uint32_t turn, const VectorClock& clock)
 {
-    const uint32_t perGroup = kind == CoreKind::AIC ? 1 : 2;
-    const uint32_t count = ++sets_[static_cast<uint32_t>(kind)][id];
-    if (count % (perGroup * options_.blockDim) == 0) ++generation_;
+    const std::lock_guard<std::mutex> lock(flagMutex_);
+    LaunchFlag& flag = flags_[static_cast<uint32_t>(kind)][id];
+    if (flag.slot < 0) {
+        if (slots_ == RELEASE_SLOTS) {
+            throw SimulatorError(Rule::NOT_SIMULATED, Format("more than %u mode-0 flags in one launch", RELEASE_SLOTS));
+        }
+        flag.slot = static_cast<int32_t>(slots_++);
+    }
+    if (flag.turns.size() < turn) flag.turns.resize(turn);
+    Turn& current = flag.turns[turn - 1];
+    ++current.sets;
+    for (uint32_t i = GROUP_THREADS; i < CLOCK_ENTRIES; ++i) {
+        current.clock.at[i] = std::max(current.clock.at[i], clock.at[i]);
+    }
+    uint32_t& own = current.clock.at[GROUP_THREADS + static_cast<uint32_t>(flag.slot)];
+    own = std::max(own, turn);
+    return static_cast<uint32_t>(flag.slot);
 }
 
-uint32_t Launch::Releases(CoreKind kind, uint32_t id) const
+bool Launch::Released(CoreKind kind, uint32_t id, uint32_t turn) const
 {
-    const uint32_t perGroup = kind == CoreKind::AIC ? 1 : 2;
-    return sets_[static_cast<uint32_t>(kind)][id] / (perGroup * options_.blockDim);
+    const std::lock_guard<std::mutex> lock(flagMutex_);
+    const LaunchFlag& flag = flags_[static_cast<uint32_t>(kind)][id];
+    return flag.turns.size() >= turn && flag.turns[turn - 1].sets == CoresOf(kind);
+}
+
+bool Launch::JoinRelease(CoreKind kind, uint32_t id, uint32_t turn, VectorClock& clock) const
+{
+    if (!Released(kind, id, turn)) return false;
+    const std::lock_guard<std::mutex> lock(flagMutex_);
+    clock.Join(flags_[static_cast<uint32_t>(kind)][id].turns[turn - 1].clock);
+    return true;
 }
 
 uint16_t Launch::InternName(const char* name)
@@ -157,10 +232,14 @@ LaunchResult Launch::Result()
             result.traffic.cubeMacs += trace.traffic.cubeMacs;
         }
         for (const Hazard& hazard : group->Hazards()) {
-            result.hazards.push_back(Format("group %u: ", group->Index()) + hazard.text);
-            result.groupHazards.push_back({group->Index(), hazard});
+            const bool warning = InfoOf(hazard.rule).severity == Severity::WARNING;
+            (warning ? result.warnings : result.hazards).push_back(Format("group %u: ", group->Index()) + hazard.text);
+            if (!warning) result.groupHazards.push_back({group->Index(), hazard});
         }
     }
+    std::vector<const GmLog*> logs;
+    for (const auto& group : groups_) logs.push_back(&group->Gm());
+    for (const Hazard& hazard : CompareGroups(logs)) result.hazards.push_back(hazard.text);
     return result;
 }
 

@@ -16,7 +16,11 @@
 
 namespace ascend_sim {
 
+// What the launch says of itself (KERNEL_TASK_TYPE_DEFAULT): which cores run, and whether they can signal each other.
+enum class KernelType : uint8_t { MIX, AIC_ONLY, AIV_ONLY };
+
 struct LaunchOptions {
+    KernelType type = KernelType::MIX;
     uint32_t blockDim = 1;
     uint32_t threads = 1;
     bool checks = true;           // unwritten bytes and missing order; limits are always checked
@@ -33,6 +37,7 @@ struct GroupHazard {
 struct LaunchResult {
     std::vector<const CoreTrace*> traces;
     std::vector<std::string> hazards;
+    std::vector<std::string> warnings;
     std::vector<GroupHazard> groupHazards;  // the same, with the instructions
     std::vector<std::string> names;
     std::vector<CallSite> sites;
@@ -51,9 +56,14 @@ public:
     void Run(const std::function<void()>& program);
     LaunchResult Result();
 
-    // Mode-0 flags, called by the groups.
-    void CountSet(CoreKind kind, uint32_t id);
-    uint32_t Releases(CoreKind kind, uint32_t id) const;
+    // Mode-0 flags, called by the groups. `turn` counts a core's sets from 1; a turn is released once every core of
+    // the kind has made its set of that turn. CountSet returns the slot of the flag in the vector clocks.
+    uint32_t CountSet(CoreKind kind, uint32_t id, uint32_t turn, const VectorClock& clock);
+    bool Released(CoreKind kind, uint32_t id, uint32_t turn) const;
+    // Joins what the turn's setters knew of other groups; false before the release.
+    bool JoinRelease(CoreKind kind, uint32_t id, uint32_t turn, VectorClock& clock) const;
+    // Can no core group before this one still run up to an atomic update?
+    bool AtomicTurn(uint32_t group);
 
     uint16_t InternName(const char* name);
     uint32_t InternSite(const CallSite& site);
@@ -62,6 +72,7 @@ private:
     void Work(const std::function<void()>& program);
     void ThrowFirstError();
     void ThrowDeadlock();
+    std::string MissedSyncAll() const;
 
     const fastattn::SocSpec& soc_;
     LaunchOptions options_;
@@ -76,8 +87,23 @@ private:
     std::vector<uint32_t> parked_;
     uint32_t running_ = 0;
 
-    std::array<std::array<std::atomic<uint32_t>, CROSS_CORE_FLAGS>, 2> sets_{};
-    std::atomic<uint64_t> generation_{0};  // grows with every release
+    enum class GroupState : uint8_t { READY, RUNNING, PARKED, FINISHED };
+    bool AtomicTurnLocked(uint32_t group) const;
+    void Requeue();
+    std::vector<GroupState> states_;
+
+    struct Turn {
+        uint32_t sets = 0;
+        VectorClock clock;  // only what the setters knew of releases
+    };
+    struct LaunchFlag {
+        int32_t slot = -1;
+        std::vector<Turn> turns;
+    };
+    uint32_t CoresOf(CoreKind kind) const { return (kind == CoreKind::AIC ? 1 : 2) * options_.blockDim; }
+    mutable std::mutex flagMutex_;
+    std::array<std::array<LaunchFlag, CROSS_CORE_FLAGS>, 2> flags_{};
+    uint32_t slots_ = 0;
 
     uint64_t serial_;  // tells this launch from others in per-thread caches
     std::mutex internMutex_;

@@ -27,21 +27,29 @@ std::string ThreadName(uint32_t thread)
 
 std::string Report(uint32_t thread, const Access& later, uint32_t other, const Access& earlier)
 {
-    const char* kind = later.write ? (earlier.write ? "write after write" : "write after read") : "read after write";
+    const Rule rule = RaceRule(later.write, earlier.write);
     const std::string edge = thread == other
                                  ? Format("PipeBarrier<%s> between them", PipeName(static_cast<Pipe>(thread % PIPES)))
                                  : ThreadName(other) + " -> " + ThreadName(thread) + " (flag, barrier or counter)";
     return Format(
-        "%s on %s: %s '%s' of %s on %s is not ordered after %s '%s' of %s on %s; bytes [%llu, %llu) and "
-        "[%llu, %llu); missing: %s",
-        kind, SpaceName(later.region.space), later.write ? "write" : "read", later.operand,
-        Describe(later.site).c_str(), ThreadName(thread).c_str(), earlier.write ? "write" : "read", earlier.operand,
-        Describe(earlier.site).c_str(), ThreadName(other).c_str(), static_cast<unsigned long long>(later.region.start),
-        static_cast<unsigned long long>(later.region.End()), static_cast<unsigned long long>(earlier.region.start),
-        static_cast<unsigned long long>(earlier.region.End()), edge.c_str());
+               "%s in %s: %s '%s' of %s on %s is not ordered after %s '%s' of %s on %s; bytes [%llu, %llu) and "
+               "[%llu, %llu); missing: %s",
+               InfoOf(rule).id + 5, SpaceName(later.region.space), later.write ? "write" : "read", later.operand,
+               Describe(later.site).c_str(), ThreadName(thread).c_str(), earlier.write ? "write" : "read",
+               earlier.operand, Describe(earlier.site).c_str(), ThreadName(other).c_str(),
+               static_cast<unsigned long long>(later.region.start), static_cast<unsigned long long>(later.region.End()),
+               static_cast<unsigned long long>(earlier.region.start),
+               static_cast<unsigned long long>(earlier.region.End()), edge.c_str()) +
+           Cite(rule);
 }
 
 }  // namespace
+
+Rule RaceRule(bool laterWrites, bool earlierWrites)
+{
+    if (!laterWrites) return Rule::RACE_RAW;
+    return earlierWrites ? Rule::RACE_WAW : Rule::RACE_WAR;
+}
 
 VectorClock RaceDetector::Completed(uint32_t thread) const
 {
@@ -59,10 +67,13 @@ void RaceDetector::CheckAgainst(uint32_t thread, uint32_t other, const Access& a
         const Access& earlier = history[i - 1];
         if (earlier.time <= covered) return;
         if (sameThread && (earlier.time == access.time || (!OverlapsItself(thread) && !earlier.unordered))) continue;
-        if (!access.write && !earlier.write) continue;
+        if ((!access.write && !earlier.write) || (access.atomic && earlier.atomic)) continue;
         if (!Overlap(access.region, earlier.region)) continue;
         if (hazards.size() < MAX_HAZARDS) {
-            hazards.push_back({Report(thread, access, other, earlier), {thread, access.time}, {other, earlier.time}});
+            hazards.push_back({RaceRule(access.write, earlier.write),
+                               Report(thread, access, other, earlier),
+                               {thread, access.time},
+                               {other, earlier.time}});
         }
         return;
     }

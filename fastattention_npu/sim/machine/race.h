@@ -15,11 +15,15 @@ constexpr uint32_t GROUP_THREADS = CORES_PER_GROUP * PIPES;
 
 inline uint32_t ThreadOf(uint32_t coreInGroup, Pipe pipe) { return coreInGroup * PIPES + static_cast<uint32_t>(pipe); }
 
+// Flags that join core groups (mode 0): what a clock knows of other groups is how many releases of each it has seen.
+constexpr uint32_t RELEASE_SLOTS = 11;
+constexpr uint32_t CLOCK_ENTRIES = GROUP_THREADS + RELEASE_SLOTS;
+
 struct VectorClock {
-    std::array<uint32_t, GROUP_THREADS> at{};
+    std::array<uint32_t, CLOCK_ENTRIES> at{};
     void Join(const VectorClock& other)
     {
-        for (uint32_t i = 0; i < GROUP_THREADS; ++i) at[i] = at[i] > other.at[i] ? at[i] : other.at[i];
+        for (uint32_t i = 0; i < CLOCK_ENTRIES; ++i) at[i] = at[i] > other.at[i] ? at[i] : other.at[i];
     }
 };
 
@@ -27,6 +31,7 @@ struct VectorClock {
 struct Access {
     uint32_t time = 0;
     bool write = false;
+    bool atomic = false;     // an atomic update: unordered with others of its kind
     bool unordered = false;  // even the own pipe needs a barrier after it (small dependent Mmads)
     Region region;
     CallSite site;
@@ -40,10 +45,13 @@ struct InstructionPlace {
 };
 
 struct Hazard {
+    Rule rule = Rule::RACE_RAW;
     std::string text;
     InstructionPlace later{};
     InstructionPlace earlier{};
 };
+
+Rule RaceRule(bool laterWrites, bool earlierWrites);
 
 class RaceDetector {
 public:

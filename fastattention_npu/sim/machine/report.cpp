@@ -32,6 +32,7 @@ Report MakeReport(const fastattn::SocSpec& soc, Launch& launch, const TimingOpti
     report.hbmBytesWritten = static_cast<uint64_t>(timing.traffic.hbmWriteBytes);
     report.instructions = result.traffic.instructions;
     report.hazards = result.hazards;
+    report.warnings = result.warnings;
     double most = -1;
     for (const CoreKind kind : {CoreKind::AIC, CoreKind::AIV}) {
         const auto& busy = kind == CoreKind::AIC ? timing.aicBusyCycles : timing.aivBusyCycles;

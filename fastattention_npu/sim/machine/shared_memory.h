@@ -1,6 +1,7 @@
-// The memory system that all cores share, as a fluid: every transfer under way moves at a rate, limited by its own path,
-// by its share of HBM for what missed the L2, by its share of the L2 ports, and by the one slice that serves a line when
-// several cores read the same addresses together. Rates are max-min fair and change when a transfer starts or ends.
+// The memory system that all cores share, as a fluid: every transfer under way moves at a rate, limited by its own
+// path, by its share of HBM for what missed the L2, by its share of the L2 ports, and by the one slice that serves a
+// line when several cores read the same addresses together. Rates are max-min fair and change when a transfer starts or
+// ends.
 #pragma once
 #include <cstdint>
 #include <utility>

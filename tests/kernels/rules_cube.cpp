@@ -1,0 +1,192 @@
+// Rules of the cube core: loads, Mmad, Fixpipe.
+#include "rule_kernel.h"
+
+using namespace rules;
+
+namespace {
+
+// L1 bytes 0 ... of a 64 x 64 matrix of ones in 2-byte elements, in strips of 64 rows.
+void LoadL1(GM_ADDR in, uint32_t rows = 64, uint32_t cols = 64)
+{
+    Nd2NzParams p;
+    p.ndNum = 1;
+    p.nValue = rows;
+    p.dValue = cols;
+    p.srcDValue = cols;
+    p.dstNzC0Stride = rows;
+    p.dstNzNStride = 1;
+    DataCopy(L1<half>(0), Gm<half>(in), p);
+    Pass<HardEvent::MTE2_MTE1>();
+}
+
+// A and B of 64 x 64 in L0.
+void LoadL0(GM_ADDR in)
+{
+    LoadL1(in);
+    LoadData2DParams p;
+    p.repeatTimes = 16;
+    p.srcStride = 1;
+    LoadData(L0a<half>(0), L1<half>(0), p);
+    LoadData(L0b<half>(0), L1<half>(0), p);
+    Pass<HardEvent::MTE1_M>();
+}
+
+MmadParams Size(uint32_t m, uint32_t n, uint32_t k)
+{
+    MmadParams p;
+    p.m = m;
+    p.n = n;
+    p.k = k;
+    return p;
+}
+
+FixpipeParamsV220 Rows(uint32_t m, uint32_t n)
+{
+    FixpipeParamsV220 p;
+    p.nSize = n;
+    p.mSize = m;
+    p.srcStride = 64;
+    p.dstStride = n;
+    return p;
+}
+
+void Product(GM_ADDR in)
+{
+    LoadL0(in);
+    Mmad(L0c(0), L0a<half>(0), L0b<half>(0), Size(64, 64, 64));
+    Pass<HardEvent::M_FIX>();
+}
+
+}  // namespace
+
+RULE_KERNEL(nd2nz_field)
+{
+    Nd2NzParams p;
+    p.ndNum = 1;
+    p.nValue = 16;
+    p.dValue = 16;
+    p.srcDValue = variant == 1 ? 65536 : 16;
+    p.dstNzC0Stride = variant == 2 ? 16385 : 16;
+    p.dstNzNStride = 1;
+    DataCopy(L1<half>(0), Gm<half>(in), p);
+}
+
+RULE_KERNEL(mmad_size)
+{
+    LoadL0(in);
+    Mmad(L0c(0), L0a<half>(0), L0b<half>(0), Size(64, 64, variant == 0 ? 64 : 4096));
+}
+
+RULE_KERNEL(mmad_gemv)
+{
+    LoadL0(in);
+    Mmad(L0c(0), L0a<half>(0), L0b<half>(0), Size(variant == 0 ? 16 : 1, 64, 64));
+}
+
+RULE_KERNEL(mmad_option)
+{
+    LoadL0(in);
+    MmadParams p = Size(64, 64, 64);
+    p.kDirectionAlign = variant == 1;
+    p.unitFlag = variant == 2 ? 1 : 0;
+    Mmad(L0c(0), L0a<half>(0), L0b<half>(0), p);
+}
+
+// Mmad and Fixpipe in step through unit flags alone: two tiles in one place (0), a Fixpipe of fewer columns (1), of a
+// tile that no Mmad finished (2), and an Mmad over a tile that was not taken (3).
+RULE_KERNEL(unit_flag)
+{
+    LoadL0(in);
+    for (int i = 0; i < 2; ++i) {
+        MmadParams p = Size(64, 64, 64);
+        p.unitFlag = variant == 2 ? 2 : 3;
+        Mmad(L0c(0), L0a<half>(0), L0b<half>(0), p);
+        if (variant == 3) continue;
+        FixpipeParamsV220 f = Rows(64, variant == 1 ? 32 : 64);
+        f.unitFlag = 3;
+        Fixpipe<float, float, CFG_ROW_MAJOR>(Gm<float>(out), L0c(0), f);
+    }
+}
+
+RULE_KERNEL(load_transpose)
+{
+    LoadL1(in);
+    LoadData2DParams p;
+    p.repeatTimes = 1;
+    p.srcStride = 1;
+    p.ifTranspose = true;
+    if (variant == 0) LoadData(L0b<half>(0), L1<half>(0), p);
+    if (variant == 1) LoadData(L0b<float>(0), L1<float>(0), p);
+    if (variant == 2) LoadData(L0b<int8_t>(0), L1<int8_t>(0), p);
+}
+
+RULE_KERNEL(load_3d)
+{
+    LoadL1(in);
+    LoadData3DParamsV2<half> p;
+    p.l1H = 1;
+    p.l1W = 64;
+    p.channelSize = 64;
+    p.kExtension = 64;
+    p.mExtension = 48;
+    p.kStartPt = variant == 1 ? 8 : 0;
+    p.mStartPt = variant == 2 ? 8 : 0;
+    if (variant != 3) LoadData(L0b<half>(0), L1<half>(0), p);
+    LoadData3DParamsV2<int8_t> bytes;
+    bytes.l1H = bytes.l1W = 64;
+    bytes.channelSize = bytes.kExtension = bytes.mExtension = 32;
+    if (variant == 3) LoadData(L0b<int8_t>(0), L1<int8_t>(0), bytes);
+}
+
+RULE_KERNEL(fix_quant)
+{
+    Product(in);
+    FixpipeParamsV220 p = Rows(64, 64);
+    p.quantPre = variant == 0 ? F322F16 : NoQuant;
+    Fixpipe<half, float, CFG_ROW_MAJOR>(Gm<half>(out), L0c(0), p);
+}
+
+RULE_KERNEL(fix_nz_size)
+{
+    Product(in);
+    FixpipeParamsV220 p = Rows(64, variant == 0 ? 48 : 40);
+    p.dstStride = 128;
+    Fixpipe<float, float, CFG_NZ>(Gm<float>(out), L0c(0), p);
+}
+
+RULE_KERNEL(fix_dst_stride)
+{
+    Product(in);
+    FixpipeParamsV220 p = Rows(64, 64);
+    if (variant == 1) p.dstStride = 0;
+    Fixpipe<float, float, CFG_ROW_MAJOR>(Gm<float>(out), L0c(0), p);
+}
+
+RULE_KERNEL(fix_src_stride)
+{
+    Product(in);
+    FixpipeParamsV220 p = Rows(64, 64);
+    if (variant == 1) p.srcStride = 48;
+    Fixpipe<float, float, CFG_ROW_MAJOR>(Gm<float>(out), L0c(0), p);
+}
+
+RULE_KERNEL(fix_l1_type)
+{
+    Product(in);
+    FixpipeParamsV220 p = Rows(64, 64);
+    p.dstStride = 64;
+    p.quantPre = F322F16;
+    if (variant == 0) Fixpipe<half, float, CFG_NZ>(L1<half>(65536), L0c(0), p);
+    p.quantPre = NoQuant;
+    if (variant == 1) Fixpipe<float, float, CFG_NZ>(L1<float>(65536), L0c(0), p);
+}
+
+RULE_KERNEL(not_simulated)
+{
+    LoadL1(in);
+    LoadData2DParams p;
+    p.repeatTimes = 1;
+    p.srcStride = 1;
+    p.addrMode = variant;
+    LoadData(L0b<half>(0), L1<half>(0), p);
+}
