@@ -108,7 +108,6 @@ void Fixpipe(const LocalTensor<T>& dst, const LocalTensor<U>& src, const Fixpipe
     Require(src.GetPosition() == TPosition::CO1, "Fixpipe needs a source in L0C (CO1)");
     Require(InL1(dst.GetPosition()), "Fixpipe needs a destination in GM or L1");
     if constexpr (!std::is_same_v<T, float>) RequireQuant<T>(p.quantPre);
-    pipe_barrier(PIPE_FIX);
     copy_matrix_cc_to_cbuf(dst.Address(), src.Address(), 0, p.nSize.Get("nSize"), p.mSize.Get("mSize"),
                            p.dstStride.Get("dstStride"), p.srcStride.Get("srcStride"), p.unitFlag.Get("unitFlag"),
                            p.quantPre, p.reluEn ? 1 : 0, p.isChannelSplit, config.format == CO2Layout::ROW_MAJOR);

@@ -130,9 +130,8 @@ void SyncAll(ASCENDC_HERE)
     ascend_sim::NoteSyncAll(isAIVOnly);
     pipe_barrier(PIPE_ALL);
     if constexpr (isAIVOnly) {
-        const uint16_t id = is_aic() ? AIC_ALL : AIV_ALL;
-        set(is_aic() ? PIPE_FIX : PIPE_MTE3, 0, id);
-        wait_flag_dev(id);
+        set(PIPE_MTE3, 0, AIV_ALL);  // AICs use the same flag among themselves
+        wait_flag_dev(AIV_ALL);
     } else if (is_aic()) {
         wait_flag_dev(AIV_TO_AIC);
         set(PIPE_FIX, 0, AIC_ALL);
@@ -152,6 +151,7 @@ void SetAtomicAdd(ASCENDC_HERE)
     Here("SetAtomicAdd", file, line);
     static_assert(std::is_same_v<T, float> || std::is_same_v<T, half> || std::is_same_v<T, bfloat16_t>,
                   "SetAtomicAdd of float, half or bfloat16_t");
+    set_atomic_add();
     if constexpr (std::is_same_v<T, float>) {
         set_atomic_f32();
     } else if constexpr (std::is_same_v<T, half>) {
@@ -159,7 +159,6 @@ void SetAtomicAdd(ASCENDC_HERE)
     } else {
         set_atomic_bf16();
     }
-    set_atomic_add();
 }
 
 inline void SetAtomicNone(ASCENDC_HERE)

@@ -28,18 +28,16 @@ void Compare(const LocalTensor<U>& dst, const LocalTensor<T>& src0, const LocalT
 {
     Here("Compare", file, line, PIPE_V);
     const int64_t repeats = WholeRepeats<T>(count);
-    ascend_sim::NoteMask(false);
-    RestoreFullMask();
     uint8_t* bits = dst.template Address<uint8_t>();
     ASCENDC_BY_MODE(vcmpv, bits, src0.Address(), src1.Address(), repeats, 1, 1, 1, 8, 8, 8)
 }
 
+// The mask has no effect: the call does not even set it.
 template <class T, class U, bool isSetMask = true>
 void Compare(const LocalTensor<U>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, CMPMODE cmpMode,
-             uint64_t mask, Narrow<uint8_t> repeatTime, const BinaryRepeatParams& p, ASCENDC_HERE)
+             uint64_t, Narrow<uint8_t> repeatTime, const BinaryRepeatParams& p, ASCENDC_HERE)
 {
     Here("Compare", file, line, PIPE_V);
-    UseLanes<T, isSetMask>(mask);
     uint8_t* bits = dst.template Address<uint8_t>();
     const int64_t repeats = repeatTime.Get("repeatTime");
     ASCENDC_BY_MODE(vcmpv, bits, src0.Address(), src1.Address(), repeats, p.dstBlkStride.Get("dstBlkStride"),
@@ -54,8 +52,6 @@ void Compares(const LocalTensor<U>& dst, const LocalTensor<T>& src0, T src1Scala
 {
     Here("Compares", file, line, PIPE_V);
     const int64_t repeats = WholeRepeats<T>(count);
-    ascend_sim::NoteMask(false);
-    RestoreFullMask();
     uint8_t* bits = dst.template Address<uint8_t>();
     ASCENDC_BY_MODE(vcmpvs, bits, src0.Address(), src1Scalar, repeats, 1, 1, 8, 8)
 }
@@ -75,7 +71,6 @@ void LoadCompareMask(E value)
 {
     ascend_sim::UseReservedUb(true);
     E* scratch = LocalTensor<E>(TPosition::VECCALC, TMP_UB_OFFSET_BYTES, 0).Address();
-    set_mask_count();
     set_vector_mask(0, 32);
     vector_dup(scratch, value, 1, 1, 1, 8, 0);
     pipe_barrier(PIPE_V);
@@ -93,6 +88,7 @@ void Select(const LocalTensor<T>& dst, const LocalTensor<U>& selMask, const Loca
     Require(selMode == SELMODE::VSEL_TENSOR_SCALAR_MODE, "selMode: a scalar takes VSEL_TENSOR_SCALAR_MODE",
             ascend_sim::Rule::NOT_SIMULATED);
     ascend_sim::NoteMask(false);
+    set_mask_count();
     LoadCompareMask(src1);
     set_vector_mask(0, count);
     vsel(dst.Address(), src0.Address(), selMask.template Address<uint8_t>(), 1, 1, 1, 1, 8, 8, 8,
@@ -109,15 +105,16 @@ void Select(const LocalTensor<T>& dst, const LocalTensor<U>& selMask, const Loca
     Require(selMode != SELMODE::VSEL_TENSOR_SCALAR_MODE, "selMode: two tensors take mode 0 or 2",
             ascend_sim::Rule::NOT_SIMULATED);
     ascend_sim::NoteMask(false);
+    set_mask_count();
     if (selMode == SELMODE::VSEL_CMPMASK_SPR) {
         set_cmpmask(selMask.Address());
         pipe_barrier(PIPE_V);
     } else {
         LoadCompareMask(static_cast<uint32_t>(selMask.GetPhyAddr()));
     }
-    set_mask_count();
     set_vector_mask(0, count);
     vsel(dst.Address(), src0.Address(), src1.Address(), 1, 1, 1, 1, 8, 8, 8, static_cast<uint8_t>(selMode));
+    pipe_barrier(PIPE_V);
     RestoreFullMask();
     set_mask_norm();
 }

@@ -107,6 +107,11 @@ void scalar_store(void* gm, uint32_t bytes, uint64_t value);
 uint64_t scalar_load_ub(uint64_t address, uint32_t bytes);
 void scalar_store_ub(uint64_t address, uint32_t bytes, uint64_t value);
 void dcci(const void* gm, cache_line_t lines, dcci_dst_t destination);
+template <class... Other>
+void dcci(const void*, Other...)
+{
+    ascend_sim::Refuse("this form of dcci is not simulated");
+}
 
 // A constant as the compiler sees it: local addresses count from zero.
 inline int64_t get_imm(int64_t value) { return value; }
