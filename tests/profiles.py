@@ -5,10 +5,10 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
-from fastattention_npu.dispatch import make_backend
 
 from fastattention_npu import _native
 from fastattention_npu.config import shape_from_dict
+from fastattention_npu.dispatch import make_backend
 from fastattention_npu.profiling import Profile, profile
 from fastattention_npu.sim import launch
 

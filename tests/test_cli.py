@@ -174,7 +174,7 @@ def test_doctor_finds_headers_and_soc(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "kernel_operator.h").touch()
-    monkeypatch.setenv("FASTATTN_HEADER_ROOT", str(tmp_path))
+    monkeypatch.setenv("ASCENDC_HEADERS", str(tmp_path))
     monkeypatch.setenv("SOC_VERSION", "Ascend910B2")
     found = run_json(capsys, "doctor")["found"]
     assert (found["header_root"], found["soc"]) == (str(tmp_path), "Ascend910B2")

@@ -44,7 +44,8 @@ class MatmulCase:
         fields["grid_m"] = -(-self.m // fields["core_m"])
         groups = fields["grid_m"] * -(-self.n // fields["core_n"])
         tiling = struct.pack("12I", self.m, self.n, self.k, self.trans_b, *fields.values())
-        operands = {name: (x.ctypes.data, x.nbytes) for name, x in {"a": a, "b": b, "c": c}.items()}
+        arrays: dict[str, np.ndarray[Any, Any]] = {"a": a, "b": b, "c": c}
+        operands = {name: (x.ctypes.data, x.nbytes) for name, x in arrays.items()}
         options: dict[str, Any] = {"threads": 1, "checks": checks, "kernel_library": str(library)}
         options |= {"listing": True} if trace else {}
         try:

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+from typing import Any
 
 # name -> module with add_arguments(parser), and its function that runs with the parsed arguments
 BENCHMARKS = {
@@ -11,7 +12,7 @@ BENCHMARKS = {
 }
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     item = commands.add_parser("bench", help="run a benchmark", allow_abbrev=False)
     item.add_argument("name", choices=sorted(BENCHMARKS), help="which one; fastattn bench NAME --help has its options")
     item.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)

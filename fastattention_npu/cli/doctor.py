@@ -20,7 +20,7 @@ from ..sim.launch import default_threads
 from ..yaml_file import config_names, config_root
 from .text import indent
 
-HEADER_ROOT_VARIABLE = "FASTATTN_HEADER_ROOT"  # folder with the genuine kernel_operator.h
+HEADER_ROOT_VARIABLE = "ASCENDC_HEADERS"  # folder with the genuine kernel_operator.h
 HEADER = "kernel_operator.h"
 CANN_VARIABLES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
 CANN_HEADER_FOLDERS = ("compiler/tikcpp/tikcfw", "include/ascendc/basic_api", "include/ascendc")
@@ -28,9 +28,20 @@ CANN_HEADER_FOLDERS = ("compiler/tikcpp/tikcfw", "include/ascendc/basic_api", "i
 
 def command(options: argparse.Namespace) -> int:
     """Exit status 0 if this machine can run the operators on the host and in the simulator."""
+    if options.rules:
+        rules = _native.core().rules()
+        print(json.dumps(rules) if options.json else describe_rules(rules))
+        return 0
     report = examine()
     print(json.dumps(report) if options.json else describe(report))
     return 0 if all(report["backends"][name]["works"] for name in ("cpu", "sim")) else 1
+
+
+def describe_rules(rules: list[dict[str, str]]) -> str:
+    lines = [f"{len(rules)} rules that the simulator checks"]
+    for rule in rules:
+        lines.append(f"{rule['id']} ({rule['severity']}): {rule['statement']} [{rule['page']}]")
+    return "\n".join(lines)
 
 
 def examine() -> dict[str, Any]:

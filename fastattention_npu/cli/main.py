@@ -67,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     item = commands.add_parser("doctor", help="what this machine has and what works", allow_abbrev=False)
     item.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    item.add_argument("--rules", action="store_true", help="the rules of the chip that the simulator checks")
     item.set_defaults(function=doctor.command)
     return parser
 

@@ -1,5 +1,5 @@
-// The kernels that the simulator's Python face can run: entry point, operands in order, tiling struct. A new kernel is a
-// row of the table in sim_kernels.cpp.
+// The kernels that the simulator's Python face can run: entry point, operands in order, tiling struct. A new kernel is
+// a row of the table in sim_kernels.cpp.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -214,11 +214,11 @@ __aicore__ inline void RunMatmul(GM_ADDR a, GM_ADDR b, GM_ADDR c, const MatmulTi
 
 }  // namespace fastattn
 
-#define FASTATTN_MATMUL(name, T, Out)                                                                      \
+#define FASTATTN_MATMUL(name, T, Out)                                                                             \
     extern "C" __global__ __mix__(1, 2) void name(GM_ADDR a, GM_ADDR b, GM_ADDR c, fastattn::MatmulTiling tiling) \
-    {                                                                                                      \
-        AscendC::InitSocState();                                                                           \
-        fastattn::RunMatmul<T, Out>(a, b, c, tiling);                                                      \
+    {                                                                                                             \
+        AscendC::InitSocState();                                                                                  \
+        fastattn::RunMatmul<T, Out>(a, b, c, tiling);                                                             \
     }
 FASTATTN_MATMUL(matmul_fp16, half, half)
 FASTATTN_MATMUL(matmul_fp16_fp32, half, float)

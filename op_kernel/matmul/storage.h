@@ -21,12 +21,10 @@ FASTATTN_HOST_DEVICE constexpr MatmulMap MakeMatmulMap(const MatmulTiling& t)
     const uint32_t accumulatorBytes = t.baseM * t.baseN * FLOAT_BYTES;
     MatmulMap map{};
     map.l1A = PlaceAfter(0, t.baseM * t.baseK * t.stepA * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.l1B =
-        PlaceAfter(map.l1A.EndBytes(), t.baseN * t.baseK * t.stepB * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.l1B = PlaceAfter(map.l1A.EndBytes(), t.baseN * t.baseK * t.stepB * HALF_BYTES, STAGES, FRACTAL_BYTES);
     map.l0A = PlaceAfter(0, t.baseM * t.baseK * HALF_BYTES, STAGES, FRACTAL_BYTES);
     map.l0B = PlaceAfter(0, t.baseN * t.baseK * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.l0C = PlaceAfter(0, accumulatorBytes, accumulatorBytes * STAGES <= L0C_BYTES ? STAGES : 1,
-                         L0C_FRACTAL_BYTES);
+    map.l0C = PlaceAfter(0, accumulatorBytes, accumulatorBytes * STAGES <= L0C_BYTES ? STAGES : 1, L0C_FRACTAL_BYTES);
     return map;
 }
 

@@ -11,7 +11,8 @@ struct MatmulTiling {
     uint32_t k;
     uint32_t transB;
 
-    // Level 1: each core group owns coreM x coreN of the output, group g the (g % gridM)-th rows, (g / gridM)-th columns.
+    // Level 1: each core group owns coreM x coreN of the output, group g the (g % gridM)-th rows, (g / gridM)-th
+    // columns.
     uint32_t coreM;
     uint32_t coreN;
     uint32_t gridM;

@@ -68,8 +68,7 @@ private:
         if ASCEND_IS_AIV {
             const AscendC::LocalTensor<half> ub(AscendC::TPosition::VECIN, offset, slotBytes_ / 2);
             AscendC::DataCopyPad(
-                ub, source,
-                AscendC::DataCopyExtParams(tiling_->tileRows, cols * 2, (tiling_->cols - cols) * 2, 0, 0),
+                ub, source, AscendC::DataCopyExtParams(tiling_->tileRows, cols * 2, (tiling_->cols - cols) * 2, 0, 0),
                 AscendC::DataCopyPadExtParams<half>{false, 0, 0, half(0.0F)});  // [tileRows, cols]
         }
     }

@@ -25,8 +25,8 @@ struct CopyBenchTiling {
 struct AddBenchTiling {
     uint32_t elems;
     uint32_t tileElems;
-    uint32_t cores;   // vector cores that work
-    uint32_t stages;  // 1: load, add, store in turn; 2: double buffering
+    uint32_t cores;         // vector cores that work
+    uint32_t stages;        // 1: load, add, store in turn; 2: double buffering
     uint32_t yOffsetBytes;  // UB addresses, for bank conflicts
     uint32_t zOffsetBytes;
     uint32_t stageBytes;

@@ -1,5 +1,5 @@
-// Calibration kernel: one vector core repeats an instruction, or a chain that reduces, on fixed UB addresses. Every step
-// waits for the one before, as in the public measurements, whose compiler orders dependent vector instructions.
+// Calibration kernel: one vector core repeats an instruction, or a chain that reduces, on fixed UB addresses. Every
+// step waits for the one before, as in the public measurements, whose compiler orders dependent vector instructions.
 #include "../common/hardware.h"
 #include "kernel_operator.h"
 #include "tiling.h"
