@@ -54,13 +54,23 @@ class Case:
     causal: bool = False
     used: tuple[int, ...] = ()
     far: bool = False
+    d_v: int = 0  # 0: d
+    window: tuple[int, int] = (-1, -1)
+    softcap: float = 0.0
+    alibi: bool = False
+    sinks: bool = False
+    lens: tuple[tuple[int, int], ...] = ()  # (queries, keys) of packed sequences; s_q and s_kv are then the longest
     tiling: Mapping[str, int] = field(default_factory=lambda: SMALL_TILING)
 
     def __str__(self) -> str:
         text = f"b{self.b} h{self.h_q}/{self.h_kv} s{self.s_q}x{self.s_kv} d{self.d}"
         text += " causal" if self.causal else ""
         text += f" used{list(self.used)}" if self.used else ""
-        text += " far" if self.far else ""
+        text += (
+            " far" * self.far + f" dv{self.d_v}" * bool(self.d_v) + f" window{self.window}" * (self.window != (-1, -1))
+        )
+        text += f" cap{self.softcap}" * bool(self.softcap) + " alibi" * self.alibi + " sinks" * self.sinks
+        text += f" lens{list(self.lens)}" * bool(self.lens)
         changed = {key: value for key, value in self.tiling.items() if SMALL_TILING.get(key) != value}
         return text + "".join(f" {key}={value}" for key, value in changed.items())
 
@@ -105,26 +115,52 @@ class Prepared:
     lse: npt.NDArray[np.float64]
 
 
-def _reference(
-    q: npt.NDArray[Any], k: npt.NDArray[Any], v: npt.NDArray[Any], case: Case
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    group = case.h_q // case.h_kv
-    Q, K, V = (x.astype(np.float64).transpose(0, 2, 1, 3) for x in (q, k, v))
-    S = Q @ K.repeat(group, axis=1).swapaxes(-1, -2) / math.sqrt(case.d)
-    row, col = np.ogrid[: case.s_q, : case.s_kv]
-    for i, used in enumerate(case.used or [case.s_kv] * case.b):
-        used = min(max(used, 0), case.s_kv)
-        visible = col < used
-        if case.causal:
-            visible = visible & (col <= row + used - case.s_q)
-        S[i][:, ~np.broadcast_to(visible, S.shape[-2:])] = -np.inf
+def _scores(Q: npt.NDArray[Any], K: npt.NDArray[Any], case: Case, extras: Mapping[str, Any], used: int) -> Any:
+    """Scores (h, s_q, s_kv) with everything that changes them; hidden ones -inf."""
+    S = Q @ K.repeat(case.h_q // case.h_kv, axis=0).swapaxes(-1, -2) / math.sqrt(case.d)
+    if case.softcap:
+        S = case.softcap * np.tanh(S / case.softcap)
+    row, col = np.ogrid[: Q.shape[1], : K.shape[1]]
+    distance = col - (row + used - Q.shape[1])
+    if case.alibi:
+        S = S - extras["alibi_slopes"].astype(np.float64)[:, None, None] * np.abs(distance)
+    left, right = case.window
+    right = 0 if case.causal else right
+    visible = (col < used) & ((right < 0) | (distance <= right)) & ((left < 0) | (distance >= -left))
+    S[:, ~np.broadcast_to(visible, S.shape[-2:])] = -np.inf
+    return S
+
+
+def _one(q: Any, k: Any, v: Any, case: Case, extras: Mapping[str, Any], used: int) -> tuple[Any, Any]:
+    """O (s_q, h, d_v) and lse (h, s_q) of one sequence."""
+    Q, K, V = (x.astype(np.float64).transpose(1, 0, 2) for x in (q, k, v))
+    S = _scores(Q, K, case, extras, used)
+    if case.sinks:
+        sink = np.broadcast_to(extras["sinks"].astype(np.float64)[:, None, None], (*S.shape[:2], 1))
+        S = np.concatenate([S, sink], axis=-1)
+    if S.shape[-1] == 0:
+        return np.zeros((q.shape[0], case.h_q, v.shape[-1])), np.full((case.h_q, q.shape[0]), -np.inf)
     top = S.max(axis=-1, keepdims=True)
     P = np.exp(S - np.where(np.isfinite(top), top, 0))
     total = P.sum(axis=-1, keepdims=True)
     with np.errstate(divide="ignore"):
         lse = (np.where(np.isfinite(top), top, 0) + np.log(total))[..., 0]
-    P = np.divide(P, total, out=np.zeros_like(P), where=total > 0)
-    return (P @ V.repeat(group, axis=1)).transpose(0, 2, 1, 3), lse
+    P = np.divide(P, total, out=np.zeros_like(P), where=total > 0)[..., : K.shape[1]]
+    return (P @ V.repeat(case.h_q // case.h_kv, axis=0)).transpose(1, 0, 2), lse
+
+
+def _reference(inputs: Mapping[str, Any], case: Case) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    q, k, v = inputs["q"], inputs["k"], inputs["v"]
+    if case.lens:
+        starts = [inputs[f"cu_seqlens_{x}"] for x in "qk"]
+        parts = []
+        for i, (_, keys) in enumerate(case.lens):
+            Q, K = (slice(x[i], x[i + 1]) for x in starts)
+            parts.append(_one(q[Q], k[K], v[K], case, inputs, keys))
+        return np.concatenate([o for o, _ in parts]), np.concatenate([lse for _, lse in parts], axis=1)
+    counts = [min(max(used, 0), case.s_kv) for used in case.used or [case.s_kv] * case.b]
+    results = [_one(q[i], k[i], v[i], case, inputs, used) for i, used in enumerate(counts)]
+    return np.stack([o for o, _ in results]), np.stack([lse for _, lse in results])
 
 
 @cache
@@ -135,20 +171,33 @@ def _soc() -> dict[str, Any]:
 @lru_cache(maxsize=1024)  # small cases: some 100 KB each
 def prepare(case: Case) -> Prepared:
     rng = np.random.default_rng(0)
-    q = rng.standard_normal((case.b, case.s_q, case.h_q, case.d)) * 2  # scores that move the row maximum
-    k, v = (rng.standard_normal((case.b, case.s_kv, case.h_kv, case.d)) for _ in range(2))
+    rows = ((sum(x for x, _ in case.lens),), (sum(x for _, x in case.lens),))
+    token_q, token_kv = rows if case.lens else ((case.b, case.s_q), (case.b, case.s_kv))
+    q = rng.standard_normal((*token_q, case.h_q, case.d)) * 2  # scores that move the row maximum
+    k, v = (rng.standard_normal((*token_kv, case.h_kv, d)) for d in (case.d, case.d_v or case.d))
     if case.far:
         far = math.sqrt(-FAR_SCORE / math.sqrt(case.d))
         q, k = q / 4 + far, k / 4 - far
     inputs: dict[str, Any] = {"q": q.astype(np.float16), "k": k.astype(np.float16), "v": v.astype(np.float16)}
     if case.used:
         inputs["seqused_k"] = np.array(case.used, np.int32)
+    for name, i in (("cu_seqlens_q", 0), ("cu_seqlens_k", 1)):
+        if case.lens:
+            inputs[name] = np.cumsum([0, *(x[i] for x in case.lens)], dtype=np.int32)
+    if case.alibi:
+        inputs["alibi_slopes"] = np.linspace(0.02, 0.2, case.h_q, dtype=np.float32)
+    if case.sinks:
+        inputs["sinks"] = np.linspace(-1, 3, case.h_q, dtype=np.float32)
     soc = _soc()
     problem = {key: getattr(case, key) for key in ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "causal")}
-    problem |= {"dtype": "fp16", "has_seq_used_kv": bool(case.used)}
+    problem |= {"dtype": "fp16", "has_seq_used_kv": bool(case.used), "d_v": case.d_v or case.d}
+    problem |= {"window_left": case.window[0], "window_right": case.window[1], "softcap": float(case.softcap)}
+    problem |= {"has_alibi": case.alibi, "has_sinks": case.sinks}
+    if case.lens:
+        problem |= {"has_cu_seqlens": True, "total_q": token_q[0], "layout": "TND", "b": len(case.lens)}
     plan = core().plan(problem, soc, dict(case.tiling))
     inputs["mask"] = np.ascontiguousarray(core().device_constants(plan["tiling"]["mask_block"]))
-    o, lse = _reference(inputs["q"], inputs["k"], inputs["v"], case)
+    o, lse = _reference(inputs, case)
     return Prepared(inputs, plan, soc, o, lse)
 
 

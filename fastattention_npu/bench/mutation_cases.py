@@ -15,6 +15,8 @@ TALL_STRIPS = {**SMALL_TILING, "block_q": 64, "strip_rows": 16, "l1_tile_kv": 25
 SHORT_RING = {**SMALL_TILING, "block_q": 16, "ring": 2, "preload": 1, "l0_tile_kv": 32}
 TWO_GROUPS = {**SMALL_TILING, "block_dim": 2, "block_q": 16}
 WIDE = {**SMALL_TILING, "block_kv": 512, "mask_block": 512, "l1_tile_kv": 256}
+WHOLE_TASKS = {**SMALL_TILING, "block_dim": 3, "block_q": 16, "split_tasks": 0}
+SPLIT_TASKS = {**SMALL_TILING, "block_dim": 3, "split_tasks": 1}
 # Both slots of L0A, L0B (64 KB each) and L0C (128 KB) fill their memory to the last byte.
 FULL_L0 = {**SMALL_TILING, "block_q": 128, "l0_tile_kv": 128}
 
@@ -33,6 +35,31 @@ CASES = (
     Case(128, 1100, d=64, h_q=2, tiling=SHORT_RING),
     Case(40, 600, h_q=2, far=True),
     Case(150, 700, d=128, tiling=FULL_L0),
+    # Windows on either side, partly, wholly and not at all hiding a strip; rows that see nothing.
+    Case(100, 700, h_q=2, window=(40, 30)),
+    Case(300, 500, window=(300, -1)),
+    Case(200, 60, window=(-1, 5), h_q=2),
+    Case(70, 300, window=(0, 0), tiling=TALL_STRIPS),
+    # What changes scores.
+    Case(40, 600, softcap=5.0),
+    Case(50, 330, alibi=True, h_q=4, h_kv=2),
+    Case(90, 500, alibi=True, causal=True, h_q=2, tiling=TALL_STRIPS),
+    Case(40, 300, sinks=True, h_q=2),
+    Case(60, 20, sinks=True, causal=True, h_q=2),
+    # Head dims that are no whole fractals, different for K and V.
+    Case(40, 300, d=40, d_v=72, h_q=2),
+    Case(40, 300, d=7, d_v=1),
+    # Packed sequences, some of them empty.
+    Case(65, 300, h_q=2, lens=((40, 300), (0, 5), (65, 65), (9, 0), (1, 270))),
+    Case(65, 300, h_q=2, causal=True, lens=((40, 300), (0, 5), (65, 65), (9, 0)), tiling=WHOLE_TASKS),
+    # Whole tasks over three groups; split tasks over three groups, with parts far below zero and with sinks.
+    Case(100, 300, h_q=3, causal=True, tiling=WHOLE_TASKS),
+    Case(40, 40, h_q=3, causal=True, used=(0,), tiling=WHOLE_TASKS),
+    Case(40, 1100, h_q=2, tiling=SPLIT_TASKS),
+    Case(40, 1100, h_q=2, far=True, tiling=SPLIT_TASKS),
+    Case(70, 900, sinks=True, causal=True, d_v=40, tiling=SPLIT_TASKS),
+    Case(33, 700, b=2, used=(700, 0), tiling=SPLIT_TASKS),
+    Case(5, 2000, d=72, tiling=SPLIT_TASKS),
 )
 
 
