@@ -91,6 +91,29 @@ def bounded_cases() -> Iterator[Case]:
                 yield Case(70, 700, d=d, causal=causal, tiling=tiling)
                 yield Case(33, 513, d=d, causal=causal, far=True, tiling=tiling)
         yield Case(130, 700, d=128, causal=causal, tiling=FULL_L0)
+    yield from bounded_feature_cases()
+
+
+def bounded_feature_cases() -> Iterator[Case]:
+    """Windows of every kind of offset, what changes scores, packed lengths, and both schedules over three groups."""
+    for left in (-1, 0, 17, 255, 300):
+        for right in (-1, 0, 17, 255, 300):
+            yield Case(70, 600, window=(left, right), h_q=2)
+            yield Case(300, 90, window=(left, right))
+    for s_q in (1, 8, 9, 33, 70):
+        yield Case(s_q, 300, softcap=5.0)
+        yield Case(s_q, 300, alibi=True, h_q=2)
+        yield Case(s_q, 30, sinks=True, causal=True, h_q=2)
+        yield Case(s_q, 300, d=24, d_v=s_q)
+    for a in (0, 1, 33):
+        for b in (0, 1, 300):
+            yield Case(65, 300, h_q=2, lens=((a, b), (65, 300), (b, a)))
+            yield Case(65, 300, causal=True, lens=((65, 300), (a, b), (a, b)), tiling=WHOLE_TASKS)
+    for s_q in (1, 17, 40, 100):
+        for s_kv in (1, 63, 64, 65, 300, 700, 1100):
+            yield Case(s_q, s_kv, h_q=2, tiling=SPLIT_TASKS)
+            yield Case(s_q, s_kv, h_q=2, causal=True, sinks=True, tiling=SPLIT_TASKS)
+            yield Case(s_q, s_kv, h_q=2, causal=True, tiling=WHOLE_TASKS)
 
 
 def all_cases() -> tuple[list[RunnableCase], list[RunnableCase]]:
@@ -100,4 +123,4 @@ def all_cases() -> tuple[list[RunnableCase], list[RunnableCase]]:
     if (checkout_root() / "op_kernel" / "matmul").is_dir():
         cases += MATMUL_CASES
         bounded += bounded_matmul_cases()
-    return cases, bounded
+    return cases, list({str(case): case for case in bounded}.values())

@@ -38,10 +38,8 @@ def command(options: argparse.Namespace) -> int:
 
 
 def describe_rules(rules: list[dict[str, str]]) -> str:
-    lines = [f"{len(rules)} rules that the simulator checks"]
-    for rule in rules:
-        lines.append(f"{rule['id']} ({rule['severity']}): {rule['statement']} [{rule['page']}]")
-    return "\n".join(lines)
+    rows = (f"{rule['id']} ({rule['severity']}): {rule['statement']} [{rule['page']}]" for rule in rules)
+    return "\n".join([f"{len(rules)} rules that the simulator checks", *rows])
 
 
 def examine() -> dict[str, Any]:
