@@ -258,7 +258,7 @@ def test_hazards_are_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     report.write_report(hazardous_profile(monkeypatch, [0]), file)
     page = rendered(file, tmp_path / "dom")
     assert page.attributes["html"]["data-errors"] == "0"
-    assert "write after write on GM" in page.texts["hazards"]
+    assert "write-after-write in GM" in page.texts["hazards"]
     assert "before anything else" in page.texts["advice"]
 
 

@@ -53,7 +53,7 @@ CASES = (
     Case(1, 600, 600, 2, 2, 64, features=(("window_left", 100), ("window_right", 30))),
     Case(1, 300, 300, 2, 2, 256, features=(("softcap", 20.0), ("d_v", 40))),
     Case(2, 150, 150, 2, 2, 64, causal=True, features=(("has_sinks", True), ("has_alibi", True))),
-    Case(3, 130, 130, 2, 1, 64, causal=True, features=(("has_cu_seqlens", True), ("total_q", 231))),
+    Case(3, 130, 130, 2, 1, 64, causal=True, features=(("has_cu_seqlens", True), ("total_q", 231), ("layout", "TND"))),
     Case(1, 16, 4000, 1, 1, 64),  # keys of one task split between groups
 )
 

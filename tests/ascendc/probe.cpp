@@ -37,6 +37,7 @@ __aicore__ inline void Elementwise()
         Div(z, x, y, lanes, 2, binary);
         Max(z, x, y, lanes, 2, binary);
         Min(z, x, y, lanes, 2, binary);
+        SetVectorMask<T, MaskMode::NORMAL>(0, 0xFF);
         Add<T, false>(z, x, y, lanes, 2, binary);
         Adds(z, x, scalar, lanes, 2, unary);
         Muls(z, x, scalar, lanes, 2, unary);
@@ -142,6 +143,51 @@ __aicore__ inline void Transfers(GM_ADDR in, GM_ADDR out)
     WaitFlag<HardEvent::MTE3_MTE2>(1);
 }
 
+template <class T>
+__aicore__ inline void Bits()
+{
+    const auto x = Ub<T>(0);
+    const auto y = Ub<T>(1);
+    const auto z = Ub<T>(2);
+    const auto bits = Ub<uint8_t>(2);
+    const T scalar = static_cast<T>(0.5F);
+    for (const CMPMODE mode : {CMPMODE::LT, CMPMODE::GT, CMPMODE::EQ, CMPMODE::LE, CMPMODE::GE, CMPMODE::NE}) {
+        Compare(bits, x, y, mode, 256);
+        Compare(bits, x, y, mode, uint64_t{64}, 2, BinaryRepeatParams(1, 1, 1, 8, 8, 8));
+        CompareScalar(bits, x, scalar, mode, 256);
+        Compares(bits, x, scalar, mode, 256);
+    }
+    PipeBarrier<PIPE_V>();
+    Select(z, Ub<uint8_t>(3), x, scalar, SELMODE::VSEL_TENSOR_SCALAR_MODE, 512);
+    Select(z, Ub<uint8_t>(3), x, y, SELMODE::VSEL_CMPMASK_SPR, 512);
+    Select(z, Ub<uint8_t>(3), x, y, SELMODE::VSEL_TENSOR_TENSOR_MODE, 512);
+    Copy(z, x, uint64_t{64}, 2, CopyRepeatParams(1, 1, 8, 8));
+    DataCopy(z, x, DataCopyParams(2, 3, 1, 1));
+    DataCopy(z, x, 128);
+    for (const ReduceOrder order : {ReduceOrder::ORDER_VALUE_INDEX, ReduceOrder::ORDER_INDEX_VALUE,
+                                    ReduceOrder::ORDER_ONLY_VALUE, ReduceOrder::ORDER_ONLY_INDEX}) {
+        WholeReduceMax<T>(z, x, 64, 2, 1, 1, 8, order);
+        WholeReduceMin<T>(z, x, 64, 2, 1, 1, 8, order);
+    }
+    PipeBarrier<PIPE_V>();
+}
+
+template <class T>
+__aicore__ inline void Atomics(GM_ADDR out)
+{
+    GlobalTensor<T> to;
+    to.SetGlobalBuffer((__gm__ T*)out);
+    SetAtomicAdd<T>();
+    DataCopy(to, Ub<T>(0), 64);
+    SetAtomicNone();
+    SetAtomicAdd<T>();
+    DataCopyPad(to, Ub<T>(0), DataCopyExtParams(1, 12, 0, 0, 0));
+    DisableDmaAtomic();
+    GlobalTensor<T> from;
+    from.SetGlobalBuffer((__gm__ T*)out);
+    DataCopyPad(Ub<T>(0), from, DataCopyExtParams(2, 12, 0, 0, 0), DataCopyPadExtParams<T>{true, 1, 1, T(2.0F)});
+}
+
 __aicore__ inline void Vector(GM_ADDR q, GM_ADDR workspace)
 {
     Transfers<float>(q, workspace);
@@ -155,11 +201,17 @@ __aicore__ inline void Vector(GM_ADDR q, GM_ADDR workspace)
     Casts<half>(RoundMode::CAST_RINT);
     Casts<bfloat16_t>(RoundMode::CAST_RINT);
     Masks();
+    Bits<float>();
+    Bits<half>();
+    Atomics<float>(workspace);
+    Atomics<half>(workspace);
+    ResetMask();
     CrossCoreSetFlag<2, PIPE_MTE3>(3);
     CrossCoreWaitFlag(4);
     CrossCoreSetFlag<1, PIPE_V>(5);
     CrossCoreWaitFlag(5);
     SyncAll<true>();
+    SyncAll<false>();
 }
 
 template <class T>
@@ -222,6 +274,39 @@ __aicore__ inline void Store(GM_ADDR out, QuantMode_t narrow)
     Fixpipe<T, float, CFG_ROW_MAJOR>(gm, LocalTensor<float>(TPosition::CO1, 0, ELEMS), p);
 }
 
+template <class T>
+__aicore__ inline void Movers(GM_ADDR in)
+{
+    GlobalTensor<T> gm;
+    gm.SetGlobalBuffer((__gm__ T*)in);
+    const LocalTensor<T> l1(TPosition::A1, 0, ELEMS);
+    const LocalTensor<T> l0a(TPosition::A2, 0, ELEMS);
+    const LocalTensor<T> l0b(TPosition::B2, 0, ELEMS);
+    DataCopy(l1, gm, DataCopyParams(4, 8, 1, 2));
+    DataCopy(l1, gm, 256);
+    LoadData2dTransposeParams turn;
+    turn.startIndex = 1;
+    turn.repeatTimes = 2;
+    turn.srcStride = 1;
+    turn.dstGap = 1;
+    turn.dstFracGap = 0;
+    LoadDataWithTranspose(l0a, l1, turn);
+    LoadDataWithTranspose(l0b, l1, turn);
+    LoadData3DParamsV2<T> image;
+    image.l1H = 1;
+    image.l1W = 32;
+    image.channelSize = 32;
+    image.kExtension = 32;
+    image.mExtension = 32;
+    image.strideW = 1;
+    image.strideH = 1;
+    image.filterW = 1;
+    image.filterH = 1;
+    image.dilationFilterW = 1;
+    image.dilationFilterH = 1;
+    PipeBarrier<PIPE_ALL>();
+}
+
 __aicore__ inline void Cube(GM_ADDR q, GM_ADDR workspace)
 {
     Multiply<half>(q);
@@ -232,6 +317,18 @@ __aicore__ inline void Cube(GM_ADDR q, GM_ADDR workspace)
     Store<bfloat16_t>(workspace, QuantMode_t::F322BF16);
     CrossCoreWaitFlag(3);
     CrossCoreSetFlag<2, PIPE_FIX>(4);
+    Movers<half>(q);
+    const LocalTensor<half> l1(TPosition::A1, 0, ELEMS);
+    FixpipeParamsV220 p;
+    p.nSize = 32;
+    p.mSize = 16;
+    p.srcStride = 16;
+    p.dstStride = 16;
+    p.quantPre = QuantMode_t::F322F16;
+    p.deqScalar = 0;
+    Fixpipe<half, float, CFG_NZ>(l1, LocalTensor<float>(TPosition::CO1, 0, ELEMS), p);
+    SyncAll<true>();
+    SyncAll<false>();
 }
 
 }  // namespace
