@@ -1,6 +1,6 @@
 """The one place that imports the native module `_core`, so that its absence is one clear error where it is needed.
 
-`_core` holds the tiler (op_host) and the embedded simulator; the CPU operators do without it.
+`_core` holds the tiler (op_host), the embedded simulator and the CPU kernel; without it CPU tensors go through PyTorch.
 """
 
 from functools import cache

@@ -1,4 +1,4 @@
-"""Attention on the host in plain PyTorch: what torch.ops.fastattn.flash_attention computes for CPU tensors.
+"""Attention on the host in plain PyTorch, for CPU tensors where the native kernel (cpu/) is not built or d is too long.
 
 fp32 arithmetic whatever the inputs are. Works through heads and rows in chunks so that S never exceeds SCORES_ELEMS,
 and leaves out the keys that causality hides from a whole chunk.

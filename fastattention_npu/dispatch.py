@@ -17,7 +17,7 @@ from .errors import ArgumentError, BackendUnavailableError, Reason, did_you_mean
 DEFAULT_SOC = "ascend910b2"
 
 UNAVAILABLE = {
-    "cuda": "the Volta and Turing kernels are not part of this version; use backend 'cpu' or 'sim'",
+    "cuda": "the operators do not reach the Volta and Turing kernels yet; call fastattention_npu.cuda.forward, or use backend 'cpu' or 'sim'",
     "npu": "launching on a real NPU is not part of this version; use backend 'sim', the simulated NPU",
 }
 
@@ -79,7 +79,7 @@ def backend(
     """Within the `with` block, operators on CPU tensors of this thread compute on backend `name`.
 
     Arguments:
-        name: "cpu" (plain PyTorch) or "sim" (the simulated NPU).
+        name: "cpu" (the native CPU kernel, PyTorch without it) or "sim" (the simulated NPU).
         soc, tiling: name or path of a file of configs/soc and configs/tiling; sim only. tiling None: op_host chooses.
         threads: CPU threads of the simulator; None: all. The result has the same bits for any number.
         checks: whether the simulator looks for races and reads of memory that nobody wrote.

@@ -1,6 +1,7 @@
 """torch.ops.fastattn: schema, fake, autograd and host implementation of each operator, side by side.
 
-Checks are arguments.py's, arithmetic is cpu_attention.py's or the simulated NPU's (sim/); this file only wires them up.
+Checks are arguments.py's, arithmetic is the native CPU kernel's (cpu/), where it is missing or a head is too
+long cpu_attention.py's, or the simulated NPU's (sim/); this file only wires them up.
 """
 
 import math
@@ -9,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from . import layouts
+from . import _native, cpu, layouts
 from .arguments import Problem, check_arguments, check_seqused_values
 from .cpu_attention import attention
 from .dispatch import current_backend
@@ -60,13 +61,15 @@ def _flash_attention_cpu(
     if backend.name == "sim":
         from .sim.launch import launch_flash_attention
 
-        return launch_flash_attention(q, k, v, p, softmax_scale, causal, seqused_k, backend).outputs
-    counts = [p.s_kv] * p.b
+        launch = launch_flash_attention(q, k, v, p, softmax_scale, causal, seqused_k, backend)
+        return launch.outputs_without_hazards()
     if seqused_k is not None:
         check_seqused_values(seqused_k, p.s_kv)
-        counts = seqused_k.tolist()
     out, lse = _new_outputs(q, p)
     q, k, v, o = (layouts.as_bshd(x, p.layout, p.d) for x in (q, k, v, out))  # (b, s, h, d) each
+    if p.d <= cpu.MAX_HEAD_DIM and _native.is_available():
+        return out, cpu.forward(q, k, v, softmax_scale=softmax_scale, causal=causal, seqused_k=seqused_k, out=o)[1]
+    counts = [p.s_kv] * p.b if seqused_k is None else seqused_k.tolist()
     scale = 1.0 / math.sqrt(p.d) if softmax_scale is None else softmax_scale
     attention(q, k, v, o, lse, scale=scale, causal=causal, counts=counts)
     return out, lse

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import fastattention_npu
-from fastattention_npu import cpu_attention, reference
+from fastattention_npu import _native, cpu_attention, reference
 from fastattention_npu.errors import ArgumentError, BackendUnavailableError, ConfigError
 
 flash_attention = torch.ops.fastattn.flash_attention
@@ -47,7 +47,11 @@ def counts(*values: int) -> Tensor:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
 @pytest.mark.parametrize(("s_q", "s_kv"), [(70, 90), (90, 70), (128, 128), (1, 500), (1, 1)], ids=str)
-def test_matches_float64(s_q: int, s_kv: int, causal: bool, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("native", [True, False], ids=["native", "torch"])
+def test_matches_float64(
+    monkeypatch: pytest.MonkeyPatch, s_q: int, s_kv: int, causal: bool, dtype: torch.dtype, native: bool
+) -> None:
+    monkeypatch.setattr(_native, "is_available", lambda: native)
     assert_matches_float64(*make_qkv(s_q, s_kv, dtype=dtype), causal=causal)
 
 
@@ -58,6 +62,7 @@ def test_any_head_dim_and_group(d: int, h_q: int, h_kv: int) -> None:
 
 
 def test_chunks_of_heads_and_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_native, "is_available", lambda: False)  # the chunks are those of the PyTorch path
     q, k, v = make_qkv(dtype=torch.float32)
     expected = flash_attention(q, k, v, causal=True)
     for elems in (1, 500, 20000):
@@ -65,14 +70,20 @@ def test_chunks_of_heads_and_rows_change_nothing(monkeypatch: pytest.MonkeyPatch
         torch.testing.assert_close(flash_attention(q, k, v, causal=True), expected)
 
 
-def test_fully_masked_rows_are_zero_and_minus_inf() -> None:
+@pytest.mark.parametrize("native", [True, False], ids=["native", "torch"])
+def test_fully_masked_rows_are_zero_and_minus_inf(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+    monkeypatch.setattr(_native, "is_available", lambda: native)
     out, lse = assert_matches_float64(*make_qkv(s_q=9, s_kv=4), causal=True)
     assert not out[:, :5].any()
     assert (lse[..., :5] == -torch.inf).all()
 
 
+@pytest.mark.parametrize("native", [True, False], ids=["native", "torch"])
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
-def test_seqused_k_cuts_the_keys_and_moves_the_diagonal(causal: bool) -> None:
+def test_seqused_k_cuts_the_keys_and_moves_the_diagonal(
+    monkeypatch: pytest.MonkeyPatch, causal: bool, native: bool
+) -> None:
+    monkeypatch.setattr(_native, "is_available", lambda: native)
     q, k, v = make_qkv()
     k[0, 31:], v[0, 31:] = torch.nan, torch.inf  # what lies beyond has no influence
     out, lse = assert_matches_float64(q, k, v, causal=causal, seqused_k=counts(31, 90))
@@ -104,7 +115,9 @@ def test_empty_tensors() -> None:
         assert (lse == -torch.inf).all()
 
 
-def test_special_values_land_where_float64_puts_them() -> None:
+@pytest.mark.parametrize("native", [True, False], ids=["native", "torch"])
+def test_special_values_land_where_float64_puts_them(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+    monkeypatch.setattr(_native, "is_available", lambda: native)
     for name in range(3):
         tensors = make_qkv()
         tensors[name][1, 3, 1, 5] = torch.inf

@@ -276,6 +276,25 @@ def test_poisoned_outputs_show_what_the_kernel_leaves_unwritten(monkeypatch: pyt
     assert lse.isnan().all()
 
 
+def test_results_that_raced_are_not_returned_without_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = launch.core()
+
+    class Racing:
+        plan, device_constants, SimulatorError = genuine.plan, genuine.device_constants, genuine.SimulatorError
+
+        @staticmethod
+        def simulate_flash_attention(*_args: Any) -> dict[str, Any]:
+            return {"hazards": 1, "hazard_texts": ["write-after-read in UB"]}
+
+    monkeypatch.setattr(launch, "core", lambda: Racing)
+    arguments = make_qkv(Case(7, 7, False, 16, 1))
+    with pytest.raises(genuine.SimulatorError, match="write-after-read in UB"):
+        sim.flash_attention(**arguments)
+    with fastattention_npu.backend("sim"), pytest.raises(genuine.SimulatorError, match="1 hazards"):
+        torch.ops.fastattn.flash_attention(**arguments)
+    assert sim.flash_attention(**arguments, return_report=True)[2].figures["hazards"] == 1
+
+
 def test_ranges_that_overlap_end_together() -> None:
     ranges = {"q": (100, 50), "k": (120, 50), "v": (165, 10), "mask": (175, 5)}
     assert launch.share_memory(ranges) == {"q": (100, 75), "k": (120, 55), "v": (165, 10), "mask": (175, 5)}

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .. import __version__, _native
+from .. import __version__, _native, cpu
 from ..config import load_soc
 from ..dispatch import DEFAULT_SOC, UNAVAILABLE
 from ..errors import BackendUnavailableError, ConfigError
@@ -97,9 +97,15 @@ def _header_root() -> str | None:
     return next((str(root) for root in roots if (root / HEADER).is_file()), None)
 
 
+def _cpu_kernel() -> str:
+    if not _native.is_available():
+        return "PyTorch on the host; the native kernel is not built"
+    return f"native kernel, {cpu.active_target()}; PyTorch for d above {cpu.MAX_HEAD_DIM}"
+
+
 def _backends(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {
-        "cpu": {"works": True, "detail": "plain PyTorch on the host", "remedy": ""},
+        "cpu": {"works": True, "detail": _cpu_kernel(), "remedy": ""},
         "sim": {"works": True, "detail": "simulated Ascend 910B; its figures are simulated", "remedy": ""},
     }
     try:

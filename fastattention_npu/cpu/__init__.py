@@ -1,13 +1,15 @@
-"""Native CPU attention for x86-64 and aarch64: what torch.ops.fastattn.* runs for CPU tensors.
+"""Native CPU attention for x86-64 and aarch64: what torch.ops.fastattn.flash_attention runs for CPU tensors.
 
 `forward` is the general call, `decode` the paged or contiguous cache call with one pass over K and V per GQA group.
 """
 
 from .attention import decode, forward
 from .bandwidth import read_bandwidth_gbps
+from .checks import MAX_HEAD_DIM
 from .targets import active_target, forced_target, has_highway, targets
 
 __all__ = [
+    "MAX_HEAD_DIM",
     "active_target",
     "decode",
     "forced_target",

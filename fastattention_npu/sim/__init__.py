@@ -74,7 +74,7 @@ def flash_attention(
 
     Arguments:
         q, k, v, softmax_scale, causal, seqused_k, layout, head_dim: as torch.ops.fastattn.flash_attention; CPU tensors,
-            fp16.
+            fp16 or bf16.
         soc, tiling: name or path of a file of configs/soc and configs/tiling; tiling None: op_host chooses.
         threads: CPU threads of the simulator; None: all. The result has the same bits for any number.
         checks: whether the simulator looks for races and reads of memory that nobody wrote.
@@ -83,7 +83,8 @@ def flash_attention(
         (O, lse), with return_report (O, lse, report).
     Raises:
         ArgumentError, ConfigError: every reason at once. ValueError: no plan, with op_host's reasons.
-        SimulatorError (a RuntimeError): the kernel did what the chip would refuse; the text says where.
+        SimulatorError (a RuntimeError): the kernel did what the chip would refuse, or, without return_report, accesses
+            raced; the text says where.
     Limits:
         Those of the kernel: fastattention_npu.limits.kernel_limits().
     Source:
@@ -92,4 +93,4 @@ def flash_attention(
     chosen = make_backend("sim", soc=soc, tiling=tiling, threads=threads, checks=checks)
     problem = check_arguments(q, k, v, softmax_scale, seqused_k, layout, head_dim, "sim")
     result = launch_flash_attention(q, k, v, problem, softmax_scale, causal, seqused_k, chosen)
-    return (*result.outputs, result.report) if return_report else result.outputs
+    return (*result.outputs, result.report) if return_report else result.outputs_without_hazards()

@@ -41,6 +41,15 @@ class Launch:
     outputs: tuple[Tensor, Tensor]
     report: SimReport
 
+    def outputs_without_hazards(self) -> tuple[Tensor, Tensor]:
+        """The outputs; SimulatorError if accesses raced, for then they are a matter of luck."""
+        count = self.report.figures.get("hazards", 0)
+        if count:
+            texts = "\n  ".join(self.report.figures.get("hazard_texts", ()))
+            advice = "return_report=True returns the outputs with the report"
+            raise core().SimulatorError(f"{count} hazards, accesses that no flag orders ({advice}):\n  {texts}")
+        return self.outputs
+
 
 def plan_problem(problem: Mapping[str, Any], soc: SocConfig, tiling: TilingConfig | None = None) -> dict[str, Any]:
     """op_host's plan of a problem (keys b s_q s_kv h_q h_kv d dtype layout causal softmax_scale strides
