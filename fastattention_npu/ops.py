@@ -68,7 +68,9 @@ def _flash_attention_cpu(
     out, lse = _new_outputs(q, p)
     q, k, v, o = (layouts.as_bshd(x, p.layout, p.d) for x in (q, k, v, out))  # (b, s, h, d) each
     if p.d <= cpu.MAX_HEAD_DIM and _native.is_available():
-        return out, cpu.forward(q, k, v, softmax_scale=softmax_scale, causal=causal, seqused_k=seqused_k, out=o)[1]
+        _, lse_ = cpu.forward(q, k, v, softmax_scale=softmax_scale, causal=causal, seqused_k=seqused_k, out=o)
+        assert lse_ is not None, "cpu.forward computes lse unless told otherwise"
+        return out, lse_
     counts = [p.s_kv] * p.b if seqused_k is None else seqused_k.tolist()
     scale = 1.0 / math.sqrt(p.d) if softmax_scale is None else softmax_scale
     attention(q, k, v, o, lse, scale=scale, causal=causal, counts=counts)
