@@ -189,8 +189,9 @@ def test_visible_nan_in_k_and_q(s_q: int, target: str) -> None:
 
 
 def test_large_scores_do_not_overflow(target: str) -> None:
+    # Scores in the thousands, where neighbouring fp32 numbers lie 5e-4 apart: one row's reference may be right by luck.
     for s_q in (1, 70):
-        q, k, v = (torch.randn(1, s, 1, 64) * 30 for s in (s_q, 100, 100))
+        q, k, v = (torch.randn(1, s, 32, 64) * 30 for s in (s_q, 100, 100))
         truth = attend(q, k, v, Options(), torch.float64)
         check(cpu.forward(q, k, v), truth, attend(q, k, v, Options(), torch.float32))
 
