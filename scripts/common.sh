@@ -50,11 +50,15 @@ install_system_packages() {
     quietly apt-install apt-get install -y --no-install-recommends "${missing[@]}"
 }
 
-# What some tests and the CPU kernels want and can do without: Highway (else the portable path), a browser, the other
-# architecture's compiler and emulator (else those tests skip and say so).
+# What some tests and the CPU kernels want and can do without: Highway (else the portable path), a browser, and for
+# scripts/test (FASTATTN_CROSS=1) the other architecture's compiler and emulator (else those tests skip and say so).
 install_optional_packages() {
     [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 0
     local missing=()
+    if [[ -n ${FASTATTN_CROSS:-} && $(uname -m) != aarch64 ]]; then
+        command -v aarch64-linux-gnu-g++ >/dev/null || missing+=(g++-aarch64-linux-gnu)
+        command -v qemu-aarch64 >/dev/null || missing+=(qemu-user)
+    fi
     [[ -e /usr/include/hwy/highway.h ]] || missing+=(libhwy-dev)
     command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
     ((${#missing[@]})) || return 0

@@ -1,12 +1,16 @@
 """Runs a kernel twice on the simulated machine: through our Ascend C layer, and compiled against genuine headers with
 the simulator's instructions below them. Outputs and instruction traces must be equal.
+
+A new kernel is a row of CASES: a PlainCase if its tiling is a row of 32-bit integers, else a class with launch().
 """
 
 import re
-from dataclasses import dataclass
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from toolchain import CORES, Toolchain
@@ -16,12 +20,68 @@ from fastattention_npu.soc_config import load_soc
 
 SHOWN_BEFORE = 4  # trace lines before the first difference
 SHOWN_AFTER = 3
+SOC = load_soc("ascend910b2").values()
 # Headers read GM scalars through a plain pointer, which leaves no instruction behind.
 UNSEEN = re.compile(r"scalar_load ")
 
 
 @dataclass(frozen=True)
-class Case:
+class Launch:
+    """What a kernel of _core.kernels() is run on."""
+
+    kernel: str
+    tiling: bytes
+    block_dim: int
+    arrays: dict[str, np.ndarray]
+    outputs: tuple[str, ...]  # names of arrays, full of NaN before the run
+    workspace_bytes: int = 0
+    checks: bool = True
+
+
+class Case(Protocol):
+    def launch(self) -> Launch: ...
+
+
+@dataclass(frozen=True)
+class PlainCase:
+    """A kernel whose tiling is a row of 32-bit integers, over operands of (shape, dtype)."""
+
+    kernel: str
+    tiling: tuple[int, ...]
+    block_dim: int = 1
+    inputs: dict[str, tuple[Sequence[int], str]] = field(default_factory=dict)
+    outputs: dict[str, tuple[Sequence[int], str]] = field(default_factory=dict)
+    checks: bool = True  # False: a calibration kernel, which computes with whatever is there
+
+    def __str__(self) -> str:
+        return f"{self.kernel} {'x'.join(map(str, self.tiling))} on {self.block_dim}"
+
+    def launch(self) -> Launch:
+        random = np.random.default_rng(sum(self.tiling))
+        arrays = {name: narrow(random.standard_normal(shape), dtype) for name, (shape, dtype) in self.inputs.items()}
+        arrays |= {name: narrow(np.full(shape, np.nan), dtype) for name, (shape, dtype) in self.outputs.items()}
+        tiling = struct.pack(f"<{len(self.tiling)}I", *self.tiling)
+        return Launch(self.kernel, tiling, self.block_dim, arrays, tuple(self.outputs), checks=self.checks)
+
+
+def matmul(kernel: str, m: int, n: int, k: int, trans_b: bool = False, base: Sequence[int] = (64, 64, 32)) -> PlainCase:
+    """Groups of 128 x 96 of c; L1 slots of two base tiles of a and three of b."""
+    dtype, _, out = kernel.removeprefix("matmul_").partition("_")
+    grid_m, grid_n = -(-m // 128), -(-n // 96)
+    tiling = (m, n, k, int(trans_b), 128, 96, grid_m, *base, 2, 3)
+    inputs = {"a": ((m, k), dtype), "b": ((n, k) if trans_b else (k, n), dtype)}
+    return PlainCase(kernel, tiling, grid_m * grid_n, inputs, {"c": ((m, n), out or dtype)})
+
+
+def calibration(kernel: str, tiling: tuple[int, ...], block_dim: int = 1, **elems: int) -> PlainCase:
+    """A kernel of op_kernel/microbench over fp16 operands of so many elements; z is an output."""
+    operands = {name: ((count,), "fp16") for name, count in elems.items()}
+    outputs = {name: operands.pop(name) for name in ("z",) if name in operands}
+    return PlainCase(kernel, tiling, block_dim, operands, outputs, checks=False)
+
+
+@dataclass(frozen=True)
+class AttentionCase:
     b: int
     s_q: int
     s_kv: int
@@ -42,19 +102,38 @@ class Case:
         sizes = {key: getattr(self, key) for key in ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "causal", "dtype")}
         return {**sizes, "has_seq_used_kv": bool(self.used), **dict(self.features)}
 
+    def launch(self) -> Launch:
+        plan = _core.plan(self.problem(), SOC, {})
+        arrays = operands(self, plan)
+        outputs = ("o", "lse")
+        return Launch(
+            "flash_attention_fwd", plan["tiling_bytes"], plan["block_dim"], arrays, outputs, plan["workspace_bytes"]
+        )
 
-CASES = (
-    Case(1, 128, 128, 1, 1, 64),
-    Case(1, 1, 7, 2, 2, 16, dtype="bf16"),
-    Case(1, 7, 1, 2, 2, 16, causal=True),  # rows without any visible key
-    Case(1, 128, 300, 2, 1, 128, causal=True, dtype="bf16"),
-    Case(2, 129, 500, 4, 2, 77, causal=True),
-    Case(2, 200, 600, 2, 2, 128, causal=True, used=(0, 577)),
-    Case(1, 600, 600, 2, 2, 64, features=(("window_left", 100), ("window_right", 30))),
-    Case(1, 300, 300, 2, 2, 256, features=(("softcap", 20.0), ("d_v", 40))),
-    Case(2, 150, 150, 2, 2, 64, causal=True, features=(("has_sinks", True), ("has_alibi", True))),
-    Case(3, 130, 130, 2, 1, 64, causal=True, features=(("has_cu_seqlens", True), ("total_q", 231), ("layout", "TND"))),
-    Case(1, 16, 4000, 1, 1, 64),  # keys of one task split between groups
+
+CASES: tuple[Case, ...] = (
+    AttentionCase(1, 128, 128, 1, 1, 64),
+    AttentionCase(1, 1, 7, 2, 2, 16, dtype="bf16"),
+    AttentionCase(1, 7, 1, 2, 2, 16, causal=True),  # rows without any visible key
+    AttentionCase(1, 128, 300, 2, 1, 128, causal=True, dtype="bf16"),
+    AttentionCase(2, 129, 500, 4, 2, 77, causal=True),
+    AttentionCase(2, 200, 600, 2, 2, 128, causal=True, used=(0, 577)),
+    AttentionCase(1, 600, 600, 2, 2, 64, features=(("window_left", 100), ("window_right", 30))),
+    AttentionCase(1, 300, 300, 2, 2, 256, features=(("softcap", 20.0), ("d_v", 40))),
+    AttentionCase(2, 150, 150, 2, 2, 64, causal=True, features=(("has_sinks", True), ("has_alibi", True))),
+    AttentionCase(
+        3, 130, 130, 2, 1, 64, causal=True, features=(("has_cu_seqlens", True), ("total_q", 231), ("layout", "TND"))
+    ),
+    AttentionCase(1, 16, 4000, 1, 1, 64),  # keys of one task split between groups
+    matmul("matmul_fp16", 200, 300, 208),
+    matmul("matmul_fp16_fp32", 96, 77, 100, trans_b=True),
+    matmul("matmul_bf16", 1, 130, 300),
+    matmul("matmul_bf16_fp32", 257, 64, 17, base=(128, 32, 16)),
+    *(calibration("vector_bench", (kind, 3, 4, 65536, 0, 32768, 1, 8, 1, 8), x=1024) for kind in range(9)),
+    calibration("copy_bench", (128, 512, 16, 256, 0, 32, 0, 0, 1, 2, 2), 2, x=65536),
+    calibration("copy_bench", (128, 512, 64, 64, 1, 64, 1, 1, 2, 1, 2), 2, x=65536),
+    calibration("add_bench", (65536, 4096, 4, 2, 8192, 16384, 65536), 2, x=65536, y=65536, z=65536),
+    calibration("mmad_bench", (48, 64, 32, 3)),
 )
 
 
@@ -82,7 +161,7 @@ def build(tools: Toolchain, sources: list[Path]) -> tuple[dict[str, Path], list[
     return libraries, complaints
 
 
-def operands(case: Case, plan: dict[str, Any]) -> dict[str, np.ndarray]:
+def operands(case: AttentionCase, plan: dict[str, Any]) -> dict[str, np.ndarray]:
     """Random inputs, outputs full of NaN, and what the case's features need."""
     features = dict(case.features)
     random = np.random.default_rng(case.s_kv)
@@ -94,10 +173,10 @@ def operands(case: Case, plan: dict[str, Any]) -> dict[str, np.ndarray]:
     else:
         rows_q, rows_kv, lse_shape = (case.b, case.s_q), (case.b, case.s_kv), (case.b, case.h_q, case.s_q)
     arrays = {
-        "q": _narrow(random.standard_normal((*rows_q, case.h_q, case.d)), case.dtype),
-        "k": _narrow(random.standard_normal((*rows_kv, case.h_kv, case.d)), case.dtype),
-        "v": _narrow(random.standard_normal((*rows_kv, case.h_kv, d_v)), case.dtype),
-        "o": _narrow(np.full((*rows_q, case.h_q, d_v), np.nan), case.dtype),
+        "q": narrow(random.standard_normal((*rows_q, case.h_q, case.d)), case.dtype),
+        "k": narrow(random.standard_normal((*rows_kv, case.h_kv, case.d)), case.dtype),
+        "v": narrow(random.standard_normal((*rows_kv, case.h_kv, d_v)), case.dtype),
+        "o": narrow(np.full((*rows_q, case.h_q, d_v), np.nan), case.dtype),
         "lse": np.full(lse_shape, np.nan, np.float32),
         "mask": np.ascontiguousarray(_core.device_constants(plan["tiling"]["mask_block"])),
     }
@@ -113,40 +192,35 @@ def operands(case: Case, plan: dict[str, Any]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _narrow(values: np.ndarray, dtype: str) -> np.ndarray:
-    """fp16, or the upper half of fp32 as bf16's bits."""
-    if dtype == "fp16":
-        return values.astype(np.float16)
+def narrow(values: np.ndarray, dtype: str) -> np.ndarray:
+    """fp32, fp16, or the upper half of fp32 as bf16's bits."""
+    if dtype != "bf16":
+        return values.astype({"fp32": np.float32, "fp16": np.float16}[dtype])
     return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
 
 
-def simulate(case: Case, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    soc = load_soc("ascend910b2").values()
-    plan = _core.plan(case.problem(), soc, {})
-    arrays = operands(case, plan)
-    report = _core.simulate_flash_attention(
-        soc,
-        plan["tiling_bytes"],
-        plan["block_dim"],
-        {name: (array.ctypes.data, array.nbytes) for name, array in arrays.items()},
-        plan["workspace_bytes"],
-        {"listing": True, **options},
+def simulate(case: Case, options: dict[str, Any]) -> tuple[dict[str, Any], Launch]:
+    launch = case.launch()
+    operands = {name: (array.ctypes.data, array.nbytes) for name, array in launch.arrays.items()}
+    every_option = {"listing": True, "checks": launch.checks, **options}
+    report = _core.simulate(
+        launch.kernel, SOC, launch.tiling, launch.block_dim, operands, launch.workspace_bytes, every_option
     )
-    return report, arrays
+    return report, launch
 
 
 def differences(
     case: Case, libraries: dict[str, Path], our_options: dict[str, Any] | None = None
 ) -> tuple[list[str], int]:
     """What differs between the two ways, and how many instructions were compared."""
-    ours, our_arrays = simulate(case, our_options or {})
+    ours, our_launch = simulate(case, our_options or {})
     options = {f"kernel_library_{core}": str(path) for core, path in libraries.items()}
-    options["checks"] = (our_options or {}).get("checks", True)
-    genuine, genuine_arrays = simulate(case, options)
+    options |= {key: value for key, value in (our_options or {}).items() if key == "checks"}
+    genuine, genuine_launch = simulate(case, options)
     found = [
         f"{case}: {name} differs"
-        for name in ("o", "lse")
-        if our_arrays[name].tobytes() != genuine_arrays[name].tobytes()
+        for name in our_launch.outputs
+        if our_launch.arrays[name].tobytes() != genuine_launch.arrays[name].tobytes()
     ]
     if ours["hazards"] or genuine["hazards"]:
         found.append(f"{case}: hazards: {ours['hazard_texts'] + genuine['hazard_texts']}")

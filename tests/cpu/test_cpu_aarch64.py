@@ -1,5 +1,6 @@
 """The kernels on aarch64: cross-compiled and run under user-mode emulation. Needs Debian's g++-aarch64-linux-gnu and
-qemu-user; with libhwy-dev the NEON target is checked, too. Skips, saying what is missing, elsewhere."""
+qemu-user, which scripts/test installs; with libhwy-dev the NEON target is checked, too. Skips, saying what is missing,
+elsewhere."""
 
 from __future__ import annotations
 
