@@ -52,7 +52,7 @@ class ShapeConfig:
 class TilingConfig:
     """Tiling fields that override op_host's choice."""
 
-    fields: Mapping[str, int] = field(default_factory=dict)
+    fields: Mapping[str, int | str] = field(default_factory=dict)
     source: str = ""
 
 
@@ -182,6 +182,8 @@ def load_tiling(name_or_path: str | Path) -> TilingConfig:
     for key, value in values.items():
         if rows and key not in rows:
             reasons.append(unknown_name(key, repr(value), rows, "key"))
+        elif rows and rows[key].names:
+            reasons += rows[key].check_name(value)
         elif isinstance(value, bool) or not isinstance(value, int):
             reasons.append(Reason(key, repr(value), "an integer", "write a whole number without quotes"))
         elif rows:

@@ -10,7 +10,7 @@ from functools import cache
 from types import MappingProxyType
 
 from ._native import core
-from .errors import Reason
+from .errors import Reason, did_you_mean
 
 DTYPES = ("fp16", "bf16", "fp32")  # of q, k, v; on any backend
 BACKEND_DTYPES: Mapping[str, tuple[str, ...]] = MappingProxyType({"cpu": DTYPES, "sim": ("fp16", "bf16")})
@@ -24,13 +24,14 @@ LAYOUTS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Limit:
-    """Range of one integer; `max` None means unbounded."""
+    """Range of one integer; `max` None means unbounded. With `names`, the values min, min + 1 ... go by name."""
 
     name: str
     min: int
     max: int | None
     multiple: int = 1
     why: str = ""
+    names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = f"at least {self.min}" if self.max is None else f"{self.min} to {self.max}"
@@ -45,6 +46,13 @@ class Limit:
         if self.holds(value):
             return []
         return [Reason(name or self.name, value, str(self), remedy or f"use {self.nearest(value)}")]
+
+    def check_name(self, value: object) -> list[Reason]:
+        """A reason if the value is none of the names."""
+        if value in self.names:
+            return []
+        advice = did_you_mean(str(value), self.names, "write one of these")
+        return [Reason(self.name, repr(value), f"one of {', '.join(self.names)}", advice)]
 
     def nearest(self, value: int) -> int:
         """The nearest legal value at or above `value`, or the largest."""
@@ -72,5 +80,8 @@ def kernel_limits() -> Mapping[str, Limit]:
     """The kernel's table: problem sizes (b ... d) and tiling fields, by name."""
     rows = core().limits()
     return MappingProxyType(
-        {name: Limit(name, row["min"], row["max"], row["multiple"], row["why"]) for name, row in rows.items()}
+        {
+            name: Limit(name, row["min"], row["max"], row["multiple"], row["why"], tuple(row["names"]))
+            for name, row in rows.items()
+        }
     )

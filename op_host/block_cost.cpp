@@ -11,7 +11,12 @@ namespace {
 
 // Passes over the scores of a strip: scale, tree max, subtract, tree sum, cast at one repeat each, and Exp.
 constexpr double SIMPLE_SOFTMAX_PASSES = 5;
-constexpr double MASK_PASSES = 1;  // Select
+constexpr double MASK_PASSES = 1;       // Select
+constexpr double PREDICATE_PASSES = 1;  // Compares
+// A mask tensor: booleans are widened to fp16 and compared, two columns a lane pair, then selected; numbers are
+// widened, unless they are fp32, and added.
+constexpr double BOOLEAN_PASSES = 2;
+constexpr double ADDITIVE_PASSES = 2;
 // Single-repeat instructions on the row statistics of a strip: max with the old one, old - new, Exp, Brcb, rescale and
 // add of the sum, copies. Each waits for the one before.
 constexpr double ROW_STATISTIC_OPS = 8;
@@ -83,6 +88,26 @@ void ForEachStrip(const FlashAttentionTiling& t, uint32_t rows, Stage stage)
     ForEachTile(std::min(RowsPerVectorCore(rows), rows), t.stripRows, stage);
 }
 
+// What the windows and a mask tensor add to a strip of softmax.
+void AddMaskCycles(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape, uint32_t rows,
+                   PipeCycles& c)
+{
+    const double chunks = static_cast<double>(CeilDiv(shape.cols, REPEAT_FP32_ELEMS));
+    const auto passes = [&](double count) {
+        c.vector += count * PassCycles(soc, rows * chunks, soc.vectorSimpleCycles, chunks);
+    };
+    if (shape.masked && t.maskMode == MASK_TILING) {
+        c.mte2Vector += LoadUbCycles(soc, rows, shape.cols / 8.0);
+        passes(MASK_PASSES);
+    } else if (shape.masked && t.maskMode == MASK_PREDICATE) {
+        passes(PREDICATE_PASSES + MASK_PASSES);
+    }
+    if (t.maskTensor != NO_MASK_TENSOR) {
+        c.mte2Vector += LoadUbCycles(soc, rows, static_cast<double>(shape.cols) * MaskElementBytes(t.maskTensor));
+        passes(IsBooleanMask(t.maskTensor) ? BOOLEAN_PASSES : ADDITIVE_PASSES);
+    }
+}
+
 }  // namespace
 
 void AddCycles(const PipeCycles& addend, double times, PipeCycles& sum)
@@ -142,10 +167,7 @@ PipeCycles SoftmaxStage(const FlashAttentionTiling& t, const SocSpec& soc, const
         const double repeats = rows * chunks;
         const double simple = soc.vectorSimpleCycles;
         c.mte2Vector += LoadUbCycles(soc, rows, static_cast<double>(shape.cols) * FLOAT_BYTES);
-        if (shape.masked) {
-            c.mte2Vector += LoadUbCycles(soc, rows, shape.cols / 8.0);
-            c.vector += PassCycles(soc, MASK_PASSES * repeats, simple, chunks);
-        }
+        AddMaskCycles(t, soc, shape, rows, c);
         c.vector += SIMPLE_SOFTMAX_PASSES * PassCycles(soc, repeats, simple, chunks);
         c.vector += PassCycles(soc, repeats, soc.vectorExpCycles, 1);
         c.vector += ROW_REDUCTIONS * PassCycles(soc, rows, soc.vectorWholeReduceCycles, 1);
@@ -186,7 +208,8 @@ double BlockReadBytes(const FlashAttentionTiling& t, const BlockShape& shape)
     const double pairs = static_cast<double>(shape.rows) * shape.cols;
     const double keysAndValues = 1.0 * shape.cols * (t.headDimQk + t.headDimV) * HALF_BYTES;
     const double partialOutput = static_cast<double>(shape.rows) * t.headDimV * FLOAT_BYTES;
-    const double mask = shape.masked ? pairs / 8 : 0;
+    const double mask =
+        (shape.masked && t.maskMode == MASK_TILING ? pairs / 8 : 0) + pairs * MaskElementBytes(t.maskTensor);
     return keysAndValues + pairs * (FLOAT_BYTES + HALF_BYTES) + partialOutput + mask;
 }
 

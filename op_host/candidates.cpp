@@ -7,6 +7,7 @@
 
 #include "../op_kernel/flash_attention/storage.h"
 #include "limits.h"
+#include "mask.h"
 
 namespace fastattn {
 namespace {
@@ -140,6 +141,7 @@ void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttention
     if (overrides.count("mask_block") == 0) {
         t.maskBlock = static_cast<uint32_t>(RoundUp(std::max(t.blockQ, t.blockKv), MASK_ROW_ALIGN_ELEMS));
     }
+    DeriveMaskTensor(t);
     const WorkspaceMap map = MakeWorkspaceMap(t);
     t.workspaceBytesPerGroup = map.bytesPerGroup;
     t.workspaceSOffsetBytes = map.sOffsetBytes;

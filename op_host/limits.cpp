@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "../op_kernel/flash_attention/tiling.h"
+
 namespace fastattn {
 
 const std::vector<Limit>& Limits()
@@ -30,6 +32,7 @@ const std::vector<Limit>& Limits()
         {"l1_tile_kv", TILING, 16, 16384, 16, "ND2NZ nValue", ""},
         {"l0_tile_kv", TILING, 16, 4080, 16, "Mmad m, n, k of 12 bits, in whole fractals", ""},
         {"strip_rows", TILING, 8, 248, 8, "one Brcb fills 8 rows, and vector repeatTimes is a uint8", ""},
+        {"mask", TILING, MASK_TILING, MASK_FULL, 1, "tiling, predicate or full", ""},
         {"mask_block", TILING, 256, 2048, 256, "mask rows fill 32 B blocks; the M-mask stays within 2 MB", ""},
         {"split_tasks", TILING, 0, 1, 1, "0: whole tasks, 1: equal ranges of keys", ""},
         {"block_dim", TILING, 1, 65535, 1, "one a cube core; the SoC has fewer", ""},

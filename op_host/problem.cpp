@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "limits.h"
+#include "mask.h"
 
 namespace fastattn {
 namespace {
@@ -165,6 +166,7 @@ Reasons CheckProblem(const Problem& p, const SocSpec& soc)
     if (!sizesOk || LayoutOf(p.layout) == Layout::UNKNOWN) {
         return reasons;  // strides cannot be computed from impossible sizes
     }
+    CheckMaskTensor(p, reasons);
     double bytes = 0;
     for (const Operand& operand : OperandsOf(p)) {
         CheckStrides(p, operand, reasons);
@@ -194,6 +196,9 @@ FlashAttentionTiling TilingOfProblem(const Problem& p)
     t.headDimQk = static_cast<uint32_t>(p.d);
     t.headDimV = static_cast<uint32_t>(DimV(p));
     t.elementType = ElementTypeOf(p.dtype).value_or(FP16);
+    t.maskTensor = MaskTensorOf(p);
+    t.attnMask = {static_cast<uint64_t>(p.maskStrides[0]), static_cast<uint64_t>(p.maskStrides[2]),
+                  static_cast<uint64_t>(p.maskStrides[1])};
     t.windowLeft = static_cast<int32_t>(std::max<int64_t>(p.windowLeft, -1));
     t.windowRight = p.causal ? 0 : static_cast<int32_t>(std::max<int64_t>(p.windowRight, -1));
     t.softcap = static_cast<float>(p.softcap);

@@ -34,9 +34,11 @@ struct Problem {
     bool hasSinks = false;
     bool hasAlibi = false;
     bool alibiPerBatch = false;
-    bool hasSeqUsedKv = false;           // a batch entry may use fewer than sKv keys
-    int64_t totalQ = 0;                  // query tokens of all sequences, with hasCuSeqlens
-    std::optional<double> softmaxScale;  // 1 / sqrt(d) if absent
+    std::optional<std::string> maskDtype;  // of a mask tensor: bool, dtype or fp32; absent without one
+    std::array<int64_t, 4> maskStrides{};  // its element strides of (batch, head, query, key), 0 where it is broadcast
+    bool hasSeqUsedKv = false;             // a batch entry may use fewer than sKv keys
+    int64_t totalQ = 0;                    // query tokens of all sequences, with hasCuSeqlens
+    std::optional<double> softmaxScale;    // 1 / sqrt(d) if absent
     std::optional<Strides> qStrides;
     std::optional<Strides> kStrides;
     std::optional<Strides> vStrides;

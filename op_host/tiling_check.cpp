@@ -7,6 +7,7 @@
 
 #include "../op_kernel/flash_attention/storage.h"
 #include "limits.h"
+#include "mask.h"
 
 namespace fastattn {
 namespace {
@@ -51,6 +52,8 @@ void PlaceVectorBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::
                                        {"ubO", ub.o},
                                        {"ubOPartial", ub.oPartial},
                                        {"ubMask", ub.mask},
+                                       {"ubMaskBits", ub.maskBits},
+                                       {"ubMaskHalf", ub.maskHalf},
                                        {"ubReduce", ub.reduce},
                                        {"ubBroadcast", ub.broadcast},
                                        {"ubRowMax", ub.rowMax},
@@ -159,6 +162,7 @@ Reasons CheckTiling(const FlashAttentionTiling& tiling, const SocSpec& soc)
     Reasons reasons;
     CheckTiles(tiling, reasons);
     CheckSchedule(tiling, soc, reasons);
+    CheckMaskMode(tiling, reasons);
     CheckStorage(tiling, soc, reasons);
     return reasons;
 }

@@ -1,6 +1,7 @@
 // Rows of the field tables, and overriding by name.
 #include "tiling_fields.h"
 
+#include <algorithm>
 #include <iterator>
 
 #include "limits.h"
@@ -23,6 +24,7 @@ const std::vector<TilingField>& TilingFields()
         {"has_sinks", &T::hasSinks, false},
         {"has_alibi", &T::hasAlibi, false},
         {"has_seq_used_kv", &T::hasSeqUsedKv, false},
+        {"mask_tensor", &T::maskTensor, false, {"none", "bool", "add", "add_fp32", "windows"}},
         {"block_q", &T::blockQ, true},
         {"block_kv", &T::blockKv, true},
         {"ring", &T::ring, true},
@@ -30,6 +32,7 @@ const std::vector<TilingField>& TilingFields()
         {"l1_tile_kv", &T::l1TileKv, true},
         {"l0_tile_kv", &T::l0TileKv, true},
         {"strip_rows", &T::stripRows, true},
+        {"mask", &T::maskMode, true, {"tiling", "predicate", "full"}},
         {"mask_block", &T::maskBlock, true},
         {"block_dim", &T::blockDim, true},
         {"num_blocks_q", &T::numBlocksQ, false},
@@ -52,21 +55,48 @@ const std::vector<TilingOffsetField>& TilingOffsetFields()
 
 const std::vector<TilingStridesField>& TilingStridesFields()
 {
-    static const std::vector<TilingStridesField> fields = {
-        {"q_strides", &T::q}, {"k_strides", &T::k}, {"v_strides", &T::v}, {"o_strides", &T::o}};
+    static const std::vector<TilingStridesField> fields = {{"q_strides", &T::q},
+                                                           {"k_strides", &T::k},
+                                                           {"v_strides", &T::v},
+                                                           {"o_strides", &T::o},
+                                                           {"mask_strides", &T::attnMask}};
     return fields;
+}
+
+const TilingField* FindTilingField(const std::string& name)
+{
+    for (const TilingField& field : TilingFields()) {
+        if (name == field.name) {
+            return &field;
+        }
+    }
+    return nullptr;
+}
+
+std::optional<int64_t> ValueOfName(const TilingField& field, const std::string& name)
+{
+    const auto found = std::find(field.names.begin(), field.names.end(), name);
+    if (found == field.names.end()) {
+        return std::nullopt;
+    }
+    return found - field.names.begin();
+}
+
+std::string JoinNames(const TilingField& field)
+{
+    std::string text;
+    for (const char* name : field.names) {
+        text += (text.empty() ? "" : ", ") + std::string(name);
+    }
+    return text;
 }
 
 namespace {
 
 const TilingField* FindOverridable(const std::string& name)
 {
-    for (const TilingField& field : TilingFields()) {
-        if (field.overridable && name == field.name) {
-            return &field;
-        }
-    }
-    return nullptr;
+    const TilingField* field = FindTilingField(name);
+    return field != nullptr && field->overridable ? field : nullptr;
 }
 
 std::string OverridableNames()

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct TilingField {
     const char* name;  // as in configs/tiling/*.yaml
     uint32_t FlashAttentionTiling::* member;
     bool overridable;
+    std::vector<const char*> names = {};  // of the values 0, 1, 2 ..., where they go by name
 };
 
 struct TilingOffsetField {
@@ -30,6 +32,12 @@ struct TilingStridesField {
 const std::vector<TilingField>& TilingFields();
 const std::vector<TilingOffsetField>& TilingOffsetFields();
 const std::vector<TilingStridesField>& TilingStridesFields();
+
+// The field of that name, or nullptr.
+const TilingField* FindTilingField(const std::string& name);
+// The value that goes by a name, if the field has names and this is one.
+std::optional<int64_t> ValueOfName(const TilingField& field, const std::string& name);
+std::string JoinNames(const TilingField& field);
 
 // Values of a tiling YAML; a field that is absent is op_host's choice.
 using Overrides = std::map<std::string, int64_t>;

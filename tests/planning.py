@@ -27,7 +27,7 @@ def soc_of(name: str = "ascend910b2", **changes: float) -> dict[str, Any]:
 SOC = soc_of()
 
 
-def plan(problem: dict[str, Any], soc: dict[str, Any] = SOC, **overrides: int) -> dict[str, Any]:
+def plan(problem: dict[str, Any], soc: dict[str, Any] = SOC, **overrides: int | str) -> dict[str, Any]:
     return _core.plan(problem, soc, overrides)
 
 

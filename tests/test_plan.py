@@ -104,24 +104,29 @@ def test_default_scale_and_given_scale() -> None:
 
 
 def test_tiling_bytes_are_the_struct() -> None:
-    answer = plan(LLAMA | {"has_seq_used_kv": True, "dtype": "bf16", "window_left": 7, "softcap": 3.0})
+    answer = plan(LLAMA | {"has_seq_used_kv": True, "dtype": "bf16", "window_left": 7, "softcap": 3.0}
+                  | {"mask_dtype": "bool", "mask_strides": (9, 8, 7, 1)}, mask="predicate")  # fmt: skip
     tiling = answer["tiling"]
-    fields = struct.unpack_from("<19Q8I2i5I2f11I", answer["tiling_bytes"])
-    strides = [stride for name in "qkvo" for stride in tiling[f"{name}_strides"]]
+    fields = struct.unpack_from("<22Q8I2i6I2f12I", answer["tiling_bytes"])
+    strides = [stride for name in (*"qkvo", "mask") for stride in tiling[f"{name}_strides"]]
     parts = ("bytes_per_group", "s_offset_bytes", "p_offset_bytes", "o_offset_bytes", "part_offset_bytes")
-    assert list(fields[:12]) == strides
-    assert list(fields[12:17]) == [tiling[f"workspace_{name}"] for name in parts]
-    assert fields[17:19] == (32 * 1024, 1024)  # lse strides of batch and head
-    assert fields[19] == 1  # bf16
+    assert list(fields[:15]) == strides
+    assert strides[12:] == [9, 7, 8]  # batch, query, head
+    assert list(fields[15:20]) == [tiling[f"workspace_{name}"] for name in parts]
+    assert fields[20:22] == (32 * 1024, 1024)  # lse strides of batch and head
+    assert fields[22] == 1  # bf16
     sizes = ("batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim_qk", "head_dim_v")
-    assert list(fields[20:27]) == [tiling[name] for name in sizes]
-    assert fields[27:29] == (7, 0)  # windows; causal is a right window of 0
+    assert list(fields[23:30]) == [tiling[name] for name in sizes]
+    assert fields[30:32] == (7, 0)  # windows; causal is a right window of 0
     flags = ("has_cu_seqlens", "has_seq_used_kv", "has_sinks", "has_alibi")
-    assert list(fields[29:33]) == [tiling[name] for name in flags]
-    assert fields[34:36] == (pytest.approx(tiling["softmax_scale"]), 3.0)
-    order = ("block_q", "block_kv", "ring", "preload", "l1_tile_kv", "l0_tile_kv", "strip_rows", "mask_block")
-    order += ("block_dim", "num_blocks_q", "split_tasks")
-    assert list(fields[36:]) == [tiling[name] for name in order]
+    assert list(fields[32:36]) == [tiling[name] for name in flags]
+    assert fields[37] == 1  # a boolean mask tensor
+    assert fields[38:40] == (pytest.approx(tiling["softmax_scale"]), 3.0)
+    order = ("block_q", "block_kv", "ring", "preload", "l1_tile_kv", "l0_tile_kv", "strip_rows")
+    assert list(fields[40:47]) == [tiling[name] for name in order]
+    assert fields[47] == 1  # windows by predicate
+    order = ("mask_block", "block_dim", "num_blocks_q", "split_tasks")
+    assert list(fields[48:]) == [tiling[name] for name in order]
 
 
 # --- storage ---------------------------------------------------------------------------------------------------------

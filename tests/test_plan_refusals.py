@@ -122,6 +122,7 @@ def test_limits_table_is_what_the_code_obeys() -> None:
                 assert any(f"{name} = {value}: must be {row['text']}" in r for r in refusal(LLAMA | {name: value}))
     assert {n for n, row in _core.limits().items() if row["group"] == "tiling"} == {
         *PUBLIC,
+        "mask",
         "mask_block",
         "block_dim",
         "split_tasks",

@@ -59,6 +59,16 @@ def test_reductions(variant: int, dtype: type, index: type) -> None:
     assert np.array_equal(rows[6, :64], blocks.sum(1))
 
 
+def test_bytes_widen_to_half() -> None:
+    x = RNG.integers(0, 256, 256).astype(np.uint8)
+    result = run("bytes_to_half", "aiv", 0, data=x)
+    assert result.findings == []
+    rows = result.out.view(np.float16)[:512].reshape(2, 256)
+    assert np.array_equal(rows[0], x)
+    expected = np.where(np.arange(256) % 128 < 64, x.astype(np.float16), -1)
+    assert np.array_equal(rows[1], expected)
+
+
 @pytest.mark.parametrize("mode", range(6))
 def test_compare_select_copy(mode: int) -> None:
     a, b = RNG.integers(-1, 3, (2, 256)).astype(np.float32)

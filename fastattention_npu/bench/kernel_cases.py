@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from .._native import core
 from ..soc_config import load_soc
+from . import kernel_reference
+from .kernel_reference import from_bits, to_bits
 
 SOC = "ascend910b2"
 # A tiling so small that a few hundred keys pass every ring several times.
@@ -30,9 +32,10 @@ SMALL_TILING = {
     "mask_block": 256,
     "block_dim": 1,
 }
-# Largest error of a right result: fp16 rounding of P and O at |O| < 4, and fp32 sums for lse.
-O_TOLERANCE = 6e-3
+# Largest error of a right result: rounding of P and O at |O| < 4, and fp32 sums for lse.
+O_TOLERANCE = {"fp16": 6e-3, "bf16": 5e-2}
 LSE_TOLERANCE = 1e-4
+MASK_GAP = 3  # elements between the rows of a mask tensor
 FAR_SCORE = -200.0  # exp(FAR_SCORE) is 0 in fp32
 # Lines of the simulator's listing that order instructions and do nothing else.
 SYNC_LINES = ("set_flag ", "wait_flag ", "pipe_barrier ", "ffts_cross_core_sync ", "wait_flag_dev ")
@@ -60,7 +63,13 @@ class Case:
     alibi: bool = False
     sinks: bool = False
     lens: tuple[tuple[int, int], ...] = ()  # (queries, keys) of packed sequences; s_q and s_kv are then the longest
-    tiling: Mapping[str, int] = field(default_factory=lambda: SMALL_TILING)
+    mask: tuple[str, str] = (
+        "",
+        "",
+    )  # type of a mask tensor (bool, add, fp32) and those of its dimensions bhqk that vary
+    dtype: str = "fp16"
+    layout: str = "BSND"
+    tiling: Mapping[str, Any] = field(default_factory=lambda: SMALL_TILING)
 
     def __str__(self) -> str:
         text = f"b{self.b} h{self.h_q}/{self.h_kv} s{self.s_q}x{self.s_kv} d{self.d}"
@@ -70,7 +79,8 @@ class Case:
             " far" * self.far + f" dv{self.d_v}" * bool(self.d_v) + f" window{self.window}" * (self.window != (-1, -1))
         )
         text += f" cap{self.softcap}" * bool(self.softcap) + " alibi" * self.alibi + " sinks" * self.sinks
-        text += f" lens{list(self.lens)}" * bool(self.lens)
+        text += f" lens{list(self.lens)}" * bool(self.lens) + f" mask {'-'.join(self.mask)}" * bool(self.mask[0])
+        text += f" {self.dtype}" * (self.dtype != "fp16") + f" {self.layout}" * (self.layout != "BSND")
         changed = {key: value for key, value in self.tiling.items() if SMALL_TILING.get(key) != value}
         return text + "".join(f" {key}={value}" for key, value in changed.items())
 
@@ -115,62 +125,13 @@ class Prepared:
     lse: npt.NDArray[np.float64]
 
 
-def _scores(Q: npt.NDArray[Any], K: npt.NDArray[Any], case: Case, extras: Mapping[str, Any], used: int) -> Any:
-    """Scores (h, s_q, s_kv) with everything that changes them; hidden ones -inf."""
-    S = Q @ K.repeat(case.h_q // case.h_kv, axis=0).swapaxes(-1, -2) / math.sqrt(case.d)
-    if case.softcap:
-        S = case.softcap * np.tanh(S / case.softcap)
-    row, col = np.ogrid[: Q.shape[1], : K.shape[1]]
-    distance = col - (row + used - Q.shape[1])
-    if case.alibi:
-        S = S - extras["alibi_slopes"].astype(np.float64)[:, None, None] * np.abs(distance)
-    left, right = case.window
-    right = 0 if case.causal else right
-    visible = (col < used) & ((right < 0) | (distance <= right)) & ((left < 0) | (distance >= -left))
-    S[:, ~np.broadcast_to(visible, S.shape[-2:])] = -np.inf
-    return S
-
-
-def _one(q: Any, k: Any, v: Any, case: Case, extras: Mapping[str, Any], used: int) -> tuple[Any, Any]:
-    """O (s_q, h, d_v) and lse (h, s_q) of one sequence."""
-    Q, K, V = (x.astype(np.float64).transpose(1, 0, 2) for x in (q, k, v))
-    S = _scores(Q, K, case, extras, used)
-    if case.sinks:
-        sink = np.broadcast_to(extras["sinks"].astype(np.float64)[:, None, None], (*S.shape[:2], 1))
-        S = np.concatenate([S, sink], axis=-1)
-    if S.shape[-1] == 0:
-        return np.zeros((q.shape[0], case.h_q, v.shape[-1])), np.full((case.h_q, q.shape[0]), -np.inf)
-    top = S.max(axis=-1, keepdims=True)
-    P = np.exp(S - np.where(np.isfinite(top), top, 0))
-    total = P.sum(axis=-1, keepdims=True)
-    with np.errstate(divide="ignore"):
-        lse = (np.where(np.isfinite(top), top, 0) + np.log(total))[..., 0]
-    P = np.divide(P, total, out=np.zeros_like(P), where=total > 0)[..., : K.shape[1]]
-    return (P @ V.repeat(case.h_q // case.h_kv, axis=0)).transpose(1, 0, 2), lse
-
-
-def _reference(inputs: Mapping[str, Any], case: Case) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    q, k, v = inputs["q"], inputs["k"], inputs["v"]
-    if case.lens:
-        starts = [inputs[f"cu_seqlens_{x}"] for x in "qk"]
-        parts = []
-        for i, (_, keys) in enumerate(case.lens):
-            Q, K = (slice(x[i], x[i + 1]) for x in starts)
-            parts.append(_one(q[Q], k[K], v[K], case, inputs, keys))
-        return np.concatenate([o for o, _ in parts]), np.concatenate([lse for _, lse in parts], axis=1)
-    counts = [min(max(used, 0), case.s_kv) for used in case.used or [case.s_kv] * case.b]
-    results = [_one(q[i], k[i], v[i], case, inputs, used) for i, used in enumerate(counts)]
-    return np.stack([o for o, _ in results]), np.stack([lse for _, lse in results])
-
-
 @cache
 def _soc() -> dict[str, Any]:
     return load_soc(SOC).values()
 
 
-@lru_cache(maxsize=1024)  # small cases: some 100 KB each
-def prepare(case: Case) -> Prepared:
-    rng = np.random.default_rng(0)
+def _qkv(case: Case, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Bits of q, k and v, (b, s, h, d) or (tokens, h, d)."""
     rows = ((sum(x for x, _ in case.lens),), (sum(x for _, x in case.lens),))
     token_q, token_kv = rows if case.lens else ((case.b, case.s_q), (case.b, case.s_kv))
     q = rng.standard_normal((*token_q, case.h_q, case.d)) * 2  # scores that move the row maximum
@@ -178,7 +139,44 @@ def prepare(case: Case) -> Prepared:
     if case.far:
         far = math.sqrt(-FAR_SCORE / math.sqrt(case.d))
         q, k = q / 4 + far, k / 4 - far
-    inputs: dict[str, Any] = {"q": q.astype(np.float16), "k": k.astype(np.float16), "v": v.astype(np.float16)}
+    return {name: to_bits(x, case.dtype) for name, x in (("q", q), ("k", k), ("v", v))}
+
+
+def _mask(case: Case, rng: np.random.Generator) -> npt.NDArray[Any]:
+    """The mask tensor, broadcast to (b, h, s_q, s_kv); its rows are no whole blocks apart, some hide every key."""
+    sizes = {"b": case.b, "h": case.h_q, "q": case.s_q, "k": case.s_kv}
+    kind, dims = case.mask
+    shape = [size if dim in dims else 1 for dim, size in sizes.items()]
+    shape[3] = case.s_kv
+    shown = rng.random((*shape[:3], shape[3] + MASK_GAP)) < 0.6
+    shown[:, :, shape[2] // 2 :: 7] &= shape[2] == 1
+    if kind == "bool":
+        stored: npt.NDArray[Any] = shown
+    else:
+        values = np.where(shown, rng.standard_normal(shown.shape), -np.inf)
+        stored = values.astype(np.float32) if kind == "fp32" else to_bits(values, case.dtype)
+    return np.broadcast_to(stored[..., : case.s_kv], tuple(sizes.values()))
+
+
+def _problem(case: Case, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    names = ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "causal", "dtype", "layout")
+    problem = {name: getattr(case, name) for name in names}
+    problem |= {"has_seq_used_kv": bool(case.used), "d_v": case.d_v or case.d}
+    problem |= {"window_left": case.window[0], "window_right": case.window[1], "softcap": float(case.softcap)}
+    problem |= {"has_alibi": case.alibi, "has_sinks": case.sinks}
+    if case.lens:
+        problem |= {"has_cu_seqlens": True, "total_q": len(inputs["q"]), "layout": "TND", "b": len(case.lens)}
+    if case.mask[0]:
+        mask = inputs["attn_mask"]
+        problem |= {"mask_dtype": {"add": case.dtype}.get(case.mask[0], case.mask[0])}
+        problem |= {"mask_strides": [stride // mask.itemsize for stride in mask.strides]}
+    return problem
+
+
+@lru_cache(maxsize=1024)  # small cases: some 100 KB each
+def prepare(case: Case) -> Prepared:
+    rng = np.random.default_rng(0)
+    inputs: dict[str, Any] = _qkv(case, rng)
     if case.used:
         inputs["seqused_k"] = np.array(case.used, np.int32)
     for name, i in (("cu_seqlens_q", 0), ("cu_seqlens_k", 1)):
@@ -188,17 +186,25 @@ def prepare(case: Case) -> Prepared:
         inputs["alibi_slopes"] = np.linspace(0.02, 0.2, case.h_q, dtype=np.float32)
     if case.sinks:
         inputs["sinks"] = np.linspace(-1, 3, case.h_q, dtype=np.float32)
+    if case.mask[0]:
+        inputs["attn_mask"] = _mask(case, rng)
     soc = _soc()
-    problem = {key: getattr(case, key) for key in ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "causal")}
-    problem |= {"dtype": "fp16", "has_seq_used_kv": bool(case.used), "d_v": case.d_v or case.d}
-    problem |= {"window_left": case.window[0], "window_right": case.window[1], "softcap": float(case.softcap)}
-    problem |= {"has_alibi": case.alibi, "has_sinks": case.sinks}
-    if case.lens:
-        problem |= {"has_cu_seqlens": True, "total_q": token_q[0], "layout": "TND", "b": len(case.lens)}
-    plan = core().plan(problem, soc, dict(case.tiling))
-    inputs["mask"] = np.ascontiguousarray(core().device_constants(plan["tiling"]["mask_block"]))
-    o, lse = _reference(inputs, case)
+    plan = core().plan(_problem(case, inputs), soc, dict(case.tiling))
+    tiling = plan["tiling"]
+    o, lse = kernel_reference.attention(inputs, case)
+    if tiling["mask_tensor"] == "windows":
+        right = 0 if case.causal else case.window[1]
+        inputs["attn_mask"] = core().windows_mask(case.s_q, case.s_kv, case.window[0], right)
+    inputs["mask"] = np.ascontiguousarray(core().device_constants(tiling["mask_block"], tiling["mask"]))
+    if case.layout == "BNSD":
+        inputs |= {name: np.ascontiguousarray(inputs[name].swapaxes(1, 2)) for name in "qkv"}
+        o = o.swapaxes(1, 2)
     return Prepared(inputs, plan, soc, o, lse)
+
+
+def extent_bytes(array: npt.NDArray[Any]) -> int:
+    """From the first element to the end of the last, whatever the strides."""
+    return sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)) + array.itemsize
 
 
 def kind_of_error(text: str) -> str:
@@ -225,10 +231,10 @@ def compare(name: str, got: npt.NDArray[Any], expected: npt.NDArray[Any], tolera
 def run_case(case: Case, library: str | Path = "", checks: bool = True, trace: bool = False) -> Verdict:
     """Runs the kernel of `library` (the package's own if empty) on one case."""
     prepared = prepare(case)
-    o = np.full(prepared.o.shape, np.nan, np.float16)
+    o = to_bits(np.full(prepared.o.shape, np.nan), case.dtype)
     lse = np.full(prepared.lse.shape, np.nan, np.float32)
     arrays = prepared.inputs | {"o": o, "lse": lse}
-    operands = {name: (array.ctypes.data, array.nbytes) for name, array in arrays.items()}
+    operands = {name: (array.ctypes.data, extent_bytes(array)) for name, array in arrays.items()}
     options: dict[str, Any] = {"threads": 1, "checks": checks, "kernel_library": str(library)}
     if trace:
         options["listing"] = True
@@ -241,7 +247,10 @@ def run_case(case: Case, library: str | Path = "", checks: bool = True, trace: b
         return Verdict(kind_of_error(str(error)), str(error))
     if report["hazards"]:
         return Verdict("hazard", report["hazard_texts"][0])
-    wrong = compare("o", o, prepared.o, O_TOLERANCE) or compare("lse", lse, prepared.lse, LSE_TOLERANCE)
+    values = from_bits(o, case.dtype)
+    wrong = compare("o", values, prepared.o, O_TOLERANCE[case.dtype]) or compare(
+        "lse", lse, prepared.lse, LSE_TOLERANCE
+    )
     return wrong or Verdict("clean", "", fingerprint([o, lse], report))
 
 

@@ -17,6 +17,8 @@ TWO_GROUPS = {**SMALL_TILING, "block_dim": 2, "block_q": 16}
 WIDE = {**SMALL_TILING, "block_kv": 512, "mask_block": 512, "l1_tile_kv": 256}
 WHOLE_TASKS = {**SMALL_TILING, "block_dim": 3, "block_q": 16, "split_tasks": 0}
 SPLIT_TASKS = {**SMALL_TILING, "block_dim": 3, "split_tasks": 1}
+PREDICATE = {**SMALL_TILING, "mask": "predicate"}
+FULL_MASK = {**SMALL_TILING, "mask": "full"}
 # Both slots of L0A, L0B (64 KB each) and L0C (128 KB) fill their memory to the last byte.
 FULL_L0 = {**SMALL_TILING, "block_q": 128, "l0_tile_kv": 128}
 
@@ -49,6 +51,16 @@ CASES = (
     # Head dims that are no whole fractals, different for K and V.
     Case(40, 300, d=40, d_v=72, h_q=2),
     Case(40, 300, d=7, d_v=1),
+    # Windows by comparison and by tensor; mask tensors of every type, shared by rows and not.
+    Case(100, 300, causal=True, tiling=PREDICATE),
+    Case(70, 330, window=(40, 30), h_q=2, tiling=PREDICATE),
+    Case(100, 300, causal=True, tiling=FULL_MASK),
+    Case(50, 330, h_q=2, b=2, mask=("bool", "bhqk")),
+    Case(50, 330, h_q=2, mask=("bool", "k"), tiling=TALL_STRIPS),
+    Case(50, 330, h_q=2, b=2, mask=("add", "hqk"), causal=True),
+    Case(50, 600, b=2, mask=("add", "bk"), dtype="bf16"),
+    Case(50, 330, h_q=2, mask=("fp32", "hqk"), tiling=PREDICATE, causal=True),
+    Case(50, 330, mask=("fp32", "k"), softcap=5.0),
     # Packed sequences, some of them empty.
     Case(65, 300, h_q=2, lens=((40, 300), (0, 5), (65, 65), (9, 0), (1, 270))),
     Case(65, 300, h_q=2, causal=True, lens=((40, 300), (0, 5), (65, 65), (9, 0)), tiling=WHOLE_TASKS),

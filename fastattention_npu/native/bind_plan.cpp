@@ -39,19 +39,33 @@ nb::dict LimitsDict()
         row["multiple"] = limit.multiple;
         row["why"] = limit.why;
         row["text"] = DescribeLimit(limit);
+        nb::list names;
+        const TilingField* field = FindTilingField(limit.key);
+        for (const char* name : field != nullptr ? field->names : std::vector<const char*>()) names.append(name);
+        row["names"] = names;
         rows[limit.key] = row;
     }
     return rows;
 }
 
+// A number, or the name of one for fields whose values go by name.
 Overrides OverridesFromDict(nb::dict values, Reasons& reasons)
 {
     Overrides overrides;
     for (const auto& [key, value] : values) {
-        if (const auto number = AsInteger(value); number) {
-            overrides[TextOf(key)] = *number;
+        const std::string name = TextOf(key);
+        const TilingField* field = FindTilingField(name);
+        const bool named = field != nullptr && !field->names.empty();
+        std::optional<int64_t> number = AsInteger(value);
+        if (named && nb::isinstance<nb::str>(value)) {
+            number = ValueOfName(*field, TextOf(value));
+        }
+        if (number) {
+            overrides[name] = *number;
+        } else if (named) {
+            reasons.push_back({name, ReprOf(value), "one of " + JoinNames(*field), "use one of these names"});
         } else {
-            reasons.push_back({TextOf(key), ReprOf(value), "a 64-bit integer", "correct its type"});
+            reasons.push_back({name, ReprOf(value), "a 64-bit integer", "correct its type"});
         }
     }
     return overrides;
@@ -61,7 +75,12 @@ nb::dict TilingDict(const FlashAttentionTiling& tiling)
 {
     nb::dict fields;
     for (const TilingField& field : TilingFields()) {
-        fields[field.name] = tiling.*field.member;
+        const uint32_t value = tiling.*field.member;
+        if (field.names.empty()) {
+            fields[field.name] = value;
+        } else {
+            fields[field.name] = field.names.at(value);
+        }
     }
     fields["softmax_scale"] = tiling.softmaxScale;
     for (const TilingOffsetField& field : TilingOffsetFields()) {
@@ -168,11 +187,21 @@ nb::ndarray<nb::numpy, uint8_t> MMaskArray(int64_t maskBlock)
     return Own(BuildMMask(CheckedMaskBlock(maskBlock)), {side, side / 8});
 }
 
-nb::ndarray<nb::numpy, uint8_t> DeviceConstantsArray(int64_t maskBlock)
+nb::ndarray<nb::numpy, uint8_t> DeviceConstantsArray(int64_t maskBlock, const std::string& mask)
 {
-    std::vector<uint8_t> bytes = BuildDeviceConstants(CheckedMaskBlock(maskBlock));
+    const TilingField& field = *FindTilingField("mask");
+    const auto mode = ValueOfName(field, mask);
+    if (!mode) {
+        throw Refusal("no device constants", {{"mask", "'" + mask + "'", "one of " + JoinNames(field), "name one"}});
+    }
+    std::vector<uint8_t> bytes = BuildDeviceConstants(CheckedMaskBlock(maskBlock), static_cast<uint32_t>(*mode));
     const size_t size = bytes.size();
     return Own(std::move(bytes), {size});
+}
+
+nb::ndarray<nb::numpy, uint8_t> WindowsMaskArray(uint32_t seqQ, uint32_t seqKv, int64_t left, int64_t right)
+{
+    return Own(BuildWindowsMask(seqQ, seqKv, left, right), {seqQ, seqKv});
 }
 
 nb::tuple MaskWindowTuple(int64_t delta, uint32_t rows, uint32_t cols)
@@ -191,8 +220,12 @@ void BindPlan(nb::module_& m)
     m.def("plan", &PlanDict, nb::arg("problem"), nb::arg("soc"), nb::arg("overrides") = nb::dict(),
           "Chooses the tiling of a problem on a SoC; raises ValueError with every reason if there is none.");
     m.def("m_mask", &MMaskArray, nb::arg("mask_block"), "Packed bits of the M-mask, uint8 [2M, 2M / 8].");
-    m.def("device_constants", &DeviceConstantsArray, nb::arg("mask_block"),
-          "What the kernel's mask operand points to: the M-mask's bits and behind them the ramp in fp32.");
+    m.def("device_constants", &DeviceConstantsArray, nb::arg("mask_block"), nb::arg("mask") = "tiling",
+          "What the kernel's mask operand points to: the M-mask's bits, for mask 'tiling' only, and behind them the "
+          "ramp in fp32.");
+    m.def("windows_mask", &WindowsMaskArray, nb::arg("s_q"), nb::arg("s_kv"), nb::arg("window_left"),
+          nb::arg("window_right"),
+          "The S x S tensor of the mask mode full: uint8 [s_q, s_kv], 1 where a query sees a key.");
     m.def("mask_window", &MaskWindowTuple, nb::arg("delta"), nb::arg("rows"), nb::arg("cols"),
           "Window of the M-mask for a block: (\"visible\" | \"skipped\" | \"partial\", row, col).");
 }

@@ -54,23 +54,24 @@ void WrongType(const std::string& key, nb::handle value, const char* expected, R
     reasons.push_back({key, ReprOf(value), expected, "correct its type"});
 }
 
-std::optional<Strides> AsStrides(nb::handle value)
+template <size_t COUNT>
+std::optional<std::array<int64_t, COUNT>> AsIntegers(nb::handle value)
 {
     if (!nb::isinstance<nb::list>(value) && !nb::isinstance<nb::tuple>(value)) {
         return std::nullopt;
     }
-    Strides strides{};
-    if (nb::len(value) != strides.size()) {
+    std::array<int64_t, COUNT> numbers{};
+    if (nb::len(value) != COUNT) {
         return std::nullopt;
     }
-    for (size_t i = 0; i < strides.size(); ++i) {
+    for (size_t i = 0; i < COUNT; ++i) {
         const auto number = AsInteger(value[i]);
         if (!number) {
             return std::nullopt;
         }
-        strides[i] = *number;
+        numbers[i] = *number;
     }
-    return strides;
+    return numbers;
 }
 
 void TakeStrides(nb::handle value, Problem& problem, Reasons& reasons)
@@ -88,7 +89,7 @@ void TakeStrides(nb::handle value, Problem& problem, Reasons& reasons)
                 continue;
             }
             known = true;
-            problem.*row.member = AsStrides(entry);
+            problem.*row.member = AsIntegers<3>(entry);
             if (!(problem.*row.member)) {
                 WrongType("strides of " + name, entry, "three integers (batch, seq, head)", reasons);
             }
@@ -129,7 +130,17 @@ void TakeValue(const std::string& key, nb::handle value, Problem& problem, Reaso
             return;
         }
     }
-    if (key == "d_v") {
+    if (key == "mask_dtype") {
+        if (nb::isinstance<nb::str>(value)) {
+            problem.maskDtype = TextOf(value);
+        } else if (!value.is_none()) {
+            WrongType(key, value, "a string, or none without a mask tensor", reasons);
+        }
+    } else if (key == "mask_strides") {
+        const auto strides = AsIntegers<4>(value);
+        strides ? void(problem.maskStrides = *strides)
+                : WrongType(key, value, "four integers (batch, head, query, key)", reasons);
+    } else if (key == "d_v") {
         problem.dV = AsInteger(value);
         if (!problem.dV && !value.is_none()) {
             WrongType(key, value, "a 64-bit integer, or none for d", reasons);
@@ -148,7 +159,7 @@ void TakeValue(const std::string& key, nb::handle value, Problem& problem, Reaso
         reasons.push_back({key, ReprOf(value),
                            "one of b, s_q, s_kv, h_q, h_kv, d, dtype, layout, causal, softmax_scale, has_seq_used_kv, "
                            "strides, d_v, window_left, window_right, softcap, has_cu_seqlens, total_q, has_sinks, "
-                           "has_alibi, alibi_per_batch",
+                           "has_alibi, alibi_per_batch, mask_dtype, mask_strides",
                            "remove or rename it"});
     }
 }

@@ -1,5 +1,6 @@
 // Python dict -> Problem. Keys are those of configs/shapes plus has_seq_used_kv and strides, a dict
-// {"q" | "k" | "v" | "o": (batch, seq, head)} of element strides for tensors that the layout does not describe.
+// {"q" | "k" | "v" | "o": (batch, seq, head)} of element strides for tensors that the layout does not describe;
+// a mask tensor is mask_dtype ("bool", "fp16", "bf16", "fp32") and mask_strides (batch, head, query, key).
 #pragma once
 #include <nanobind/nanobind.h>
 

@@ -12,7 +12,8 @@
 using Gm = uint8_t*;
 extern "C" {
 void flash_attention_fwd(Gm q, Gm k, Gm v, Gm mask, Gm cuSeqlensQ, Gm cuSeqlensKv, Gm seqUsedKv, Gm sinks,
-                         Gm alibiSlopes, Gm o, Gm lse, Gm workspace, fastattn::FlashAttentionTiling tiling);
+                         Gm alibiSlopes, Gm attnMask, Gm o, Gm lse, Gm workspace,
+                         fastattn::FlashAttentionTiling tiling);
 void matmul_fp16(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
 void matmul_fp16_fp32(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
 void matmul_bf16(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
@@ -67,6 +68,7 @@ const std::vector<SimKernel>& SimKernels()
                                    {"seqused_k", false},
                                    {"sinks", false},
                                    {"alibi_slopes", false},
+                                   {"attn_mask", false},
                                    {"o", true},
                                    {"lse", true},
                                    {WORKSPACE, true}}),

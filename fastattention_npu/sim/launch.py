@@ -20,6 +20,7 @@ from .._native import core
 from ..arguments import DTYPE_NAMES, Problem, check_seqused_values
 from ..config import SocConfig, TilingConfig
 from ..dispatch import Backend
+from .masks import mask_operand, windows_mask
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ def plan_problem(problem: Mapping[str, Any], soc: SocConfig, tiling: TilingConfi
 
 
 @lru_cache(maxsize=8)
-def device_constants(mask_block: int) -> np.ndarray:
-    """The M-mask and the ALiBi ramp behind it, made once per mask_block; the kernel only reads them."""
-    return np.ascontiguousarray(core().device_constants(mask_block))
+def device_constants(mask_block: int, mask: str) -> np.ndarray:
+    """The M-mask (mask 'tiling') and the ramp behind it, made once per mask_block; the kernel only reads them."""
+    return np.ascontiguousarray(core().device_constants(mask_block, mask))
 
 
 def default_threads() -> int:
@@ -78,10 +79,12 @@ def launch_flash_attention(
     seqused_k: Tensor | None,
     backend: Backend,
     sim_options: Mapping[str, Any] | None = None,
+    attn_mask: Tensor | None = None,
 ) -> Launch:
     """Runs checked arguments on the simulated NPU that `backend` describes.
 
     sim_options: further options of simulate_flash_attention, such as trace.
+    attn_mask: bool (True: visible) or additive, broadcastable to (b, h_q, s_q, s_kv).
     """
     soc = backend.soc
     assert soc is not None, "a sim backend has a SoC"
@@ -95,10 +98,18 @@ def launch_flash_attention(
     tensors = {"q": q, "k": k, "v": v, "o": out}
     views = {name: layouts.as_bshd(tensor, p.layout, p.d) for name, tensor in tensors.items()}  # (b, s, h, d) each
     start_s = time.perf_counter()
-    plan = plan_problem(_problem_dict(p, views, softmax_scale, causal, seqused_k), soc, backend.tiling)
-    mask = device_constants(plan["tiling"]["mask_block"])
+    problem = _problem_dict(p, views, softmax_scale, causal, seqused_k)
+    if attn_mask is not None:
+        attn_mask, mask_keys = mask_operand(attn_mask, (p.b, p.h_q, p.s_q, p.s_kv))
+        problem |= mask_keys
+    plan = plan_problem(problem, soc, backend.tiling)
+    mask = device_constants(plan["tiling"]["mask_block"], plan["tiling"]["mask"])
+    if plan["tiling"]["mask_tensor"] == "windows":
+        attn_mask = windows_mask(problem)
     inputs = {name: (views[name].data_ptr(), extent_bytes(views[name])) for name in ("q", "k", "v")}
     inputs["mask"] = (mask.ctypes.data, mask.nbytes)
+    if attn_mask is not None:
+        inputs["attn_mask"] = (attn_mask.data_ptr(), extent_bytes(attn_mask))
     if seqused_k is not None:
         inputs["seqused_k"] = (seqused_k.data_ptr(), extent_bytes(seqused_k))
     outputs = {name: (tensor.data_ptr(), extent_bytes(tensor)) for name, tensor in (("o", out), ("lse", lse))}

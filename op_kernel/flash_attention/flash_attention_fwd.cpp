@@ -90,14 +90,15 @@ __aicore__ inline void FlashAttentionForward(const Operands& operands, const Fla
 
 // Operands in GM as struct Operands has them; absent ones may be null. workspace: blockDim * workspaceBytesPerGroup
 // bytes, 512 B aligned.
-extern "C" __global__ __mix__(1, 2) void flash_attention_fwd(GM_ADDR q, GM_ADDR k, GM_ADDR v, GM_ADDR mask,
-                                                             GM_ADDR cuSeqlensQ, GM_ADDR cuSeqlensKv, GM_ADDR seqUsedKv,
-                                                             GM_ADDR sinks, GM_ADDR alibiSlopes, GM_ADDR o, GM_ADDR lse,
-                                                             GM_ADDR workspace, fastattn::FlashAttentionTiling tiling)
+extern "C"
+    __global__ __mix__(1, 2) void flash_attention_fwd(GM_ADDR q, GM_ADDR k, GM_ADDR v, GM_ADDR mask, GM_ADDR cuSeqlensQ,
+                                                      GM_ADDR cuSeqlensKv, GM_ADDR seqUsedKv, GM_ADDR sinks,
+                                                      GM_ADDR alibiSlopes, GM_ADDR attnMask, GM_ADDR o, GM_ADDR lse,
+                                                      GM_ADDR workspace, fastattn::FlashAttentionTiling tiling)
 {
     AscendC::InitSocState();
-    const fastattn::Operands operands{q,         k,     v,           mask, cuSeqlensQ, cuSeqlensKv,
-                                      seqUsedKv, sinks, alibiSlopes, o,    lse,        workspace};
+    const fastattn::Operands operands{q,     k,           v,        mask, cuSeqlensQ, cuSeqlensKv, seqUsedKv,
+                                      sinks, alibiSlopes, attnMask, o,    lse,        workspace};
     if (tiling.elementType == fastattn::BF16) {
         fastattn::FlashAttentionForward<bfloat16_t>(operands, tiling);
     } else {

@@ -8,8 +8,9 @@
 
 namespace fastattn {
 
-// Row maxima start here: finite, so that a row without any visible key gives exp(-inf - START) = 0 and not NaN.
-constexpr float ROW_MAX_START = -3.0e38F;
+// Row maxima start here: finite, so that a row without any visible key gives exp(-inf - START) = 0 and not NaN; the
+// least number, so that a row whose every score is the least number, as additive masks make it, still has weights.
+constexpr float ROW_MAX_START = -3.40282347e38F;
 // Added to a row sum before dividing: turns 0 / 0 of a fully masked row into 0 and changes no sum of at least one.
 constexpr float ROW_SUM_GUARD = 1.0e-37F;
 

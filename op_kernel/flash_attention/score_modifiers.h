@@ -1,16 +1,12 @@
-// What happens to a strip of scores between Q·K^T and the row maximum: scale, softcap, ALiBi, and the tiling-mask with
-// its right and left windows. Each is one stage over the strip in UB; the absent ones cost one test.
-// Source: FlashAttention-2 semantics (windows aligned to the sequences' ends), FastAttention (tiling-mask).
+// What happens to a strip of scores between Q·K^T and the row maximum: scale, softcap, ALiBi, the mask tensor and the
+// windows. Each is one stage over the strip in UB; the absent ones cost one test.
+// Source: FlashAttention-2 semantics.
 #pragma once
-#include "../common/pipeline.h"
-#include "../common/row_ops.h"
-#include "mask_window.h"
-#include "work.h"
+#include "window_mask.h"
 
 namespace fastattn {
 
-constexpr float MASKED_SCORE = -__builtin_inff();
-
+template <class T>
 class ScoreModifiers {
 public:
     __aicore__ inline void Init(const FlashAttentionTiling& tiling, const UbMap& ub, const Operands& operands,
@@ -18,15 +14,19 @@ public:
     {
         tiling_ = &tiling;
         ub_ = ub;
-        gmMask_.SetGlobalBuffer((__gm__ uint8_t*)operands.mask);
         gmSlopes_.SetGlobalBuffer((__gm__ float*)operands.alibiSlopes);
-        ringMask_.Init(maskEvent, STAGES);
-        if (tiling.hasAlibi != 0) {
+        if (IsBooleanMask(tiling.maskTensor)) {
+            ClearMaskSlots();
+        }
+        ring_.Init(maskEvent, STAGES);
+        tensor_.Init(tiling, ub, operands.attnMask, ring_);
+        windows_.Init(tiling, ub, operands.mask, ring_);
+        if (NeedsRamp(tiling)) {
             LoadRamp(operands.mask);
         }
     }
 
-    __aicore__ inline void Drain() { ringMask_.Drain(); }
+    __aicore__ inline void Drain() { ring_.Drain(); }
 
     // Once a block: what its rows share.
     __aicore__ inline void Begin(const Block& block)
@@ -39,6 +39,13 @@ public:
     // Afterwards columns up to the next multiple of 64 are -inf where they do not exist or are hidden.
     __aicore__ inline void Apply(const Strip& s, const Block& block, uint32_t blockRow)
     {
+        const StripCut cut = windows_.CutOf(s, block, blockRow);
+        if (cut.Nothing()) {
+            // The block is visible to other rows, but to none of this strip.
+            AscendC::Duplicate(s.data, MASKED_SCORE, static_cast<int32_t>(s.rows * s.pitch));
+            Ordered();
+            return;
+        }
         if (tiling_->softcap > 0) {
             Softcap(s);
         } else {
@@ -47,7 +54,15 @@ public:
         if (tiling_->hasAlibi != 0) {
             AddAlibi(s, block, blockRow);
         }
-        Mask(s, block, blockRow);
+        const bool wholeRows = windows_.TakesWholeRows(cut) || tensor_.TakesWholeRows();
+        const uint32_t end = RoundUp(s.cols, wholeRows ? MASK_ROW_ALIGN_ELEMS : REPEAT_FP32_ELEMS);
+        if (end != s.cols) {
+            FillColumns(s, end, MASKED_SCORE);
+        }
+        if (tensor_.Present()) {
+            tensor_.Apply(s, block, blockRow);
+        }
+        windows_.Apply(s, block, blockRow, cut);
     }
 
 private:
@@ -57,12 +72,21 @@ private:
         return SlotTensor<E>(AscendC::TPosition::VECCALC, buffer, slot);
     }
 
-    // The ramp lies behind the M-mask's bits.
+    // The bytes behind a row's last key are never loaded, but widened with the rest.
+    __aicore__ inline void ClearMaskSlots()
+    {
+        for (uint32_t slot = 0; slot < STAGES; ++slot) {
+            const auto words = Ub<uint16_t>(ub_.mask, slot);
+            AscendC::Duplicate(words, static_cast<uint16_t>(0), static_cast<int32_t>(ub_.mask.slotBytes / HALF_BYTES));
+        }
+        Ordered();
+    }
+
+    // The ramp lies behind the M-mask's bits, where there are any.
     __aicore__ inline void LoadRamp(GM_ADDR mask)
     {
-        const uint64_t side = 2 * static_cast<uint64_t>(tiling_->maskBlock);
         AscendC::GlobalTensor<float> gmRamp;
-        gmRamp.SetGlobalBuffer((__gm__ float*)(mask + side * side / 8));
+        gmRamp.SetGlobalBuffer((__gm__ float*)(mask + MMaskBytes(tiling_->maskMode, tiling_->maskBlock)));
         AscendC::DataCopy(Ub<float>(ub_.ramp, 0), gmRamp, tiling_->blockKv);
         AscendC::SetFlag<AscendC::HardEvent::MTE2_V>(RAMP_EVENT);
         AscendC::WaitFlag<AscendC::HardEvent::MTE2_V>(RAMP_EVENT);
@@ -106,60 +130,14 @@ private:
         }
     }
 
-    __aicore__ inline void Mask(const Strip& s, const Block& block, uint32_t blockRow)
-    {
-        const MaskWindow right = MakeMaskWindow(block.deltaRight + blockRow, s.rows, s.cols);
-        // Hidden on the left: c <= r + deltaLeft - 1.
-        const MaskWindow hidden = MakeMaskWindow(block.deltaLeft + blockRow - 1, s.rows, s.cols);
-        const bool masked = right.kind == MaskKind::PARTIAL || hidden.kind == MaskKind::PARTIAL;
-        const bool nothing = right.kind == MaskKind::SKIPPED || hidden.kind == MaskKind::VISIBLE;
-        const auto end = static_cast<uint32_t>(RoundUp(s.cols, masked ? MASK_ROW_ALIGN_ELEMS : REPEAT_FP32_ELEMS));
-        if (nothing) {
-            // The block is visible to other rows, but to none of this strip.
-            AscendC::Duplicate(s.data, MASKED_SCORE, static_cast<int32_t>(s.rows * s.pitch));
-            Ordered();
-            return;
-        }
-        if (end != s.cols) {
-            FillColumns(s, end, MASKED_SCORE);
-        }
-        if (right.kind == MaskKind::PARTIAL) {
-            SelectWindow(s, right, false);
-        }
-        if (hidden.kind == MaskKind::PARTIAL) {
-            SelectWindow(s, hidden, true);
-        }
-    }
-
-    // Keeps the scores whose bit of the window is set (clear, if inverted); the others become -inf.
-    __aicore__ inline void SelectWindow(const Strip& s, const MaskWindow& window, bool inverted)
-    {
-        const uint32_t maskRowBytes = 2 * tiling_->maskBlock / 8;
-        const uint32_t slot = ringMask_.Acquire();
-        const auto bits = Ub<uint8_t>(ub_.mask, slot);
-        AscendC::DataCopyPad(bits, gmMask_[static_cast<uint64_t>(window.row) * maskRowBytes + window.col / 8],
-                             AscendC::DataCopyExtParams(s.rows, s.pitch / 8, maskRowBytes - s.pitch / 8, 0, 0),
-                             AscendC::DataCopyPadExtParams<uint8_t>(false, 0, 0, 0));
-        ringMask_.Publish(slot);
-        ringMask_.Await(slot);
-        if (inverted) {
-            const auto words = bits.template ReinterpretCast<uint16_t>();
-            AscendC::Not(words, words, static_cast<int32_t>(s.rows * s.pitch / 16));
-            Ordered();
-        }
-        AscendC::Select(s.data, bits, s.data, MASKED_SCORE, AscendC::SELMODE::VSEL_TENSOR_SCALAR_MODE,
-                        s.rows * s.pitch);
-        Ordered();
-        ringMask_.Release(slot);
-    }
-
     static constexpr int32_t RAMP_EVENT = 7;
 
     const FlashAttentionTiling* tiling_ = nullptr;
     UbMap ub_{};
-    AscendC::GlobalTensor<uint8_t> gmMask_;
     AscendC::GlobalTensor<float> gmSlopes_;
-    UbInRing ringMask_;
+    UbInRing ring_;  // of the mask buffer
+    TensorMask<T> tensor_;
+    WindowMask windows_;
     float slope_ = 0;
 };
 

@@ -48,14 +48,16 @@ struct UbMap {
     Buffer p;          // stripRows x blockKv fp16 probabilities
     Buffer o;          // rowsPerVectorCore x headDimV fp32, the running output
     Buffer oPartial;   // stripRows x headDimV fp32, one block's P·V
-    Buffer mask;       // stripRows x blockKv bits, the B-mask of a strip
+    Buffer mask;       // stripRows x blockKv elements of the mask tensor or bits of the M-mask, as they come from GM
+    Buffer maskBits;   // stripRows x blockKv bits that the vector core makes itself
+    Buffer maskHalf;   // stripRows x blockKv fp16: a boolean mask's bytes, widened
     Buffer reduce;     // stripRows x 64 fp32, tree maxima and sums
     Buffer broadcast;  // stripRows x 8 fp32, a row statistic spread over one 32 B block a row
     Buffer rowMax;     // ring x rowsPerVectorCore fp32: blocks of several tasks are in flight
     Buffer rowSum;     // ring x rowsPerVectorCore fp32
     Buffer rowTmp;     // rowsPerVectorCore fp32
     Buffer lse;        // 2 x rowsPerVectorCore fp32: row statistics on their way to GM
-    Buffer ramp;       // blockKv fp32: 0, 1, 2 ..., for ALiBi only
+    Buffer ramp;       // blockKv fp32: 0, 1, 2 ..., for ALiBi and the predicate only
     Buffer rescale;    // ring x rowsPerVectorCore fp32: exp(old max - new max) of each block in flight
 };
 
@@ -80,6 +82,30 @@ FASTATTN_HOST_DEVICE constexpr uint32_t MaxOf(uint32_t x, uint32_t y) { return x
 FASTATTN_HOST_DEVICE constexpr uint32_t RowsPerVectorCore(uint32_t blockRows)
 {
     return static_cast<uint32_t>(RoundUp(CeilDiv(blockRows, VECTOR_CORES_PER_CUBE), BLOCK_FP32_ELEMS));
+}
+
+// The constants operand: the tiling-mask's M-mask (packed bits) if there is one, then the ramp 0, 1, 2 ... in fp32.
+FASTATTN_HOST_DEVICE constexpr uint64_t MMaskBytes(uint32_t maskMode, uint32_t maskBlock)
+{
+    const uint64_t side = 2 * static_cast<uint64_t>(maskBlock);
+    return maskMode == MASK_TILING ? side * side / 8 : 0;
+}
+FASTATTN_HOST_DEVICE constexpr bool NeedsRamp(const FlashAttentionTiling& t)
+{
+    return t.hasAlibi != 0 || t.maskMode == MASK_PREDICATE;
+}
+
+FASTATTN_HOST_DEVICE constexpr bool IsBooleanMask(uint32_t maskTensor)
+{
+    return maskTensor == MASK_BOOL || maskTensor == MASK_WINDOWS;
+}
+// Bytes of an element of the mask tensor, 0 without one.
+FASTATTN_HOST_DEVICE constexpr uint32_t MaskElementBytes(uint32_t maskTensor)
+{
+    if (IsBooleanMask(maskTensor)) {
+        return 1;
+    }
+    return maskTensor == MASK_ADD ? HALF_BYTES : maskTensor == MASK_ADD_FP32 ? FLOAT_BYTES : 0;
 }
 
 FASTATTN_HOST_DEVICE constexpr L1Map MakeL1Map(const FlashAttentionTiling& t)
@@ -113,15 +139,21 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     map.p = PlaceAfter(map.s.EndBytes(), t.stripRows * t.blockKv * HALF_BYTES, STAGES);
     map.o = PlaceAfter(map.p.EndBytes(), RowsPerVectorCore(t.blockQ) * dimV * FLOAT_BYTES, 1);
     map.oPartial = PlaceAfter(map.o.EndBytes(), t.stripRows * dimV * FLOAT_BYTES, STAGES);
-    map.mask = PlaceAfter(map.oPartial.EndBytes(), t.stripRows * t.blockKv / 8, STAGES);
-    map.reduce = PlaceAfter(map.mask.EndBytes(), t.stripRows * REPEAT_BYTES, 1);
+    const uint32_t scores = t.stripRows * t.blockKv;
+    const uint32_t tensorBytes = scores * MaskElementBytes(t.maskTensor);
+    const bool boolean = IsBooleanMask(t.maskTensor);
+    map.mask =
+        PlaceAfter(map.oPartial.EndBytes(), MaxOf(t.maskMode == MASK_TILING ? scores / 8 : 0, tensorBytes), STAGES);
+    map.maskBits = PlaceAfter(map.mask.EndBytes(), boolean || t.maskMode == MASK_PREDICATE ? scores / 8 : 0, 1);
+    map.maskHalf = PlaceAfter(map.maskBits.EndBytes(), boolean ? scores * HALF_BYTES : 0, 1);
+    map.reduce = PlaceAfter(map.maskHalf.EndBytes(), t.stripRows * REPEAT_BYTES, 1);
     map.broadcast = PlaceAfter(map.reduce.EndBytes(), t.stripRows * BLOCK_BYTES, 1);
     map.rowMax = PlaceAfter(map.broadcast.EndBytes(), rowStatBytes, t.ring);
     map.rowSum = PlaceAfter(map.rowMax.EndBytes(), rowStatBytes, t.ring);
     map.rowTmp = PlaceAfter(map.rowSum.EndBytes(), rowStatBytes, 1);
     map.lse = PlaceAfter(map.rowTmp.EndBytes(), rowStatBytes, 2);
     map.rescale = PlaceAfter(map.lse.EndBytes(), rowStatBytes, t.ring);
-    map.ramp = PlaceAfter(map.rescale.EndBytes(), t.hasAlibi != 0 ? t.blockKv * FLOAT_BYTES : 0, 1);
+    map.ramp = PlaceAfter(map.rescale.EndBytes(), NeedsRamp(t) ? t.blockKv * FLOAT_BYTES : 0, 1);
     return map;
 }
 

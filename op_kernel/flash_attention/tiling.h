@@ -15,12 +15,29 @@ struct TensorStrides {
 
 enum ElementType : uint32_t { FP16 = 0, BF16 = 1 };
 
+// How the windows (and causality) reach the scores of a block that they cut.
+enum MaskMode : uint32_t {
+    MASK_TILING = 0,     // bits of the M-mask, read from GM
+    MASK_PREDICATE = 1,  // column indices compared with each row's bounds, nothing read
+    MASK_FULL = 2,       // the attnMask operand, an S x S tensor, holds them
+};
+
+// What the attnMask operand holds, an element a (query, key) pair; keys are contiguous.
+enum MaskTensor : uint32_t {
+    NO_MASK_TENSOR = 0,
+    MASK_BOOL = 1,      // bytes: 0 hides, 1 shows
+    MASK_ADD = 2,       // added to the scores after softcap and ALiBi, in the type of Q
+    MASK_ADD_FP32 = 3,  // ... in fp32
+    MASK_WINDOWS = 4,   // bytes as in MASK_BOOL, made of the windows by the host for MASK_FULL
+};
+
 struct FlashAttentionTiling {
     // Memory layout of the operands.
     TensorStrides q;
     TensorStrides k;
     TensorStrides v;
     TensorStrides o;
+    TensorStrides attnMask;  // 0 where one row serves all
 
     // Workspace of one core group (cube + two vector cores), offsets in bytes from the group's base.
     uint64_t workspaceBytesPerGroup;
@@ -49,6 +66,7 @@ struct FlashAttentionTiling {
     uint32_t hasSinks;      // 1: the sinks operand holds one extra logit a query head
     uint32_t hasAlibi;      // 1: the alibiSlopes operand holds a slope for each batch entry (or for all) and query head
     uint32_t alibiBatchStride;
+    uint32_t maskTensor;  // MaskTensor
     float softmaxScale;
     float softcap;  // scores become softcap * tanh(score / softcap); 0: off
 
@@ -63,7 +81,8 @@ struct FlashAttentionTiling {
     uint32_t l0TileKv;   // keys of one L0 tile, multiple of 16
     uint32_t stripRows;  // score rows that a vector core holds in UB at a time, multiple of 8
 
-    // Tiling-mask: side of the M-mask is 2 * maskBlock.
+    // Windows: MaskMode; the side of the tiling-mask's M-mask is 2 * maskBlock.
+    uint32_t maskMode;
     uint32_t maskBlock;
 
     // Schedule.

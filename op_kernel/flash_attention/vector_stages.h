@@ -210,7 +210,7 @@ private:
     UbMap ub_{};
     uint32_t subBlock_ = 0;
     OutputStage<T> output_;
-    ScoreModifiers modifiers_;
+    ScoreModifiers<T> modifiers_;
     AscendC::GlobalTensor<float> gmSinks_;
     AscendC::GlobalTensor<float> gmS_;
     AscendC::GlobalTensor<T> gmP_;

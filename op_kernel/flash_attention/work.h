@@ -13,12 +13,13 @@ struct Operands {
     GM_ADDR q;
     GM_ADDR k;
     GM_ADDR v;
-    GM_ADDR mask;         // M-mask, packed bits, and behind it the ramp 0, 1, 2 ... in fp32
+    GM_ADDR mask;         // what does not depend on the data: the M-mask's bits, then the ramp 0, 1, 2 ... in fp32
     GM_ADDR cuSeqlensQ;   // int32 [batch + 1]
     GM_ADDR cuSeqlensKv;  // int32 [batch + 1]
     GM_ADDR seqUsedKv;    // int32 [batch]
     GM_ADDR sinks;        // fp32 [headsQ]
     GM_ADDR alibiSlopes;  // fp32 [batch or 1, headsQ]
+    GM_ADDR attnMask;     // MaskTensor, with the strides that the tiling says
     GM_ADDR o;
     GM_ADDR lse;
     GM_ADDR workspace;  // of all core groups

@@ -178,7 +178,7 @@ def operands(case: AttentionCase, plan: dict[str, Any]) -> dict[str, np.ndarray]
         "v": narrow(random.standard_normal((*rows_kv, case.h_kv, d_v)), case.dtype),
         "o": narrow(np.full((*rows_q, case.h_q, d_v), np.nan), case.dtype),
         "lse": np.full(lse_shape, np.nan, np.float32),
-        "mask": np.ascontiguousarray(_core.device_constants(plan["tiling"]["mask_block"])),
+        "mask": np.ascontiguousarray(_core.device_constants(plan["tiling"]["mask_block"], plan["tiling"]["mask"])),
     }
     if case.used:
         arrays["seqused_k"] = np.array(case.used, np.int32)

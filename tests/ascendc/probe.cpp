@@ -102,6 +102,13 @@ __aicore__ inline void Casts(RoundMode narrow)
     PipeBarrier<PIPE_V>();
 }
 
+__aicore__ inline void Bytes()
+{
+    Cast(Ub<half>(2), Ub<uint8_t>(0), RoundMode::CAST_NONE, 256);
+    Cast(Ub<half>(2), Ub<uint8_t>(0), RoundMode::CAST_NONE, 128, 2, UnaryRepeatParams(1, 1, 8, 4));
+    PipeBarrier<PIPE_V>();
+}
+
 __aicore__ inline void Masks()
 {
     const auto x = Ub<float>(0);
@@ -200,6 +207,7 @@ __aicore__ inline void Vector(GM_ADDR q, GM_ADDR workspace)
     Reductions();
     Casts<half>(RoundMode::CAST_RINT);
     Casts<bfloat16_t>(RoundMode::CAST_RINT);
+    Bytes();
     Masks();
     Bits<float>();
     Bits<half>();

@@ -196,6 +196,20 @@ RULE_KERNEL(reductions)
     }
 }
 
+// 256 bytes widened to half, in counter mode and in repeats of which the last half is masked.
+RULE_KERNEL(bytes_to_half)
+{
+    DataCopy(Ub<uint8_t>(0), Gm<uint8_t>(in), 256);
+    Pass<HardEvent::MTE2_V>();
+    Duplicate(Ub<half>(4096), static_cast<half>(-1.0F), 512);
+    PipeBarrier<PIPE_V>();
+    Cast(Ub<half>(4096), Ub<uint8_t>(0), RoundMode::CAST_NONE, 256);
+    Cast(Ub<half>(4608), Ub<uint8_t>(0), RoundMode::CAST_NONE, 64, 2, UnaryRepeatParams(1, 1, 8, 4));
+    Pass<HardEvent::V_MTE3>();
+    DataCopy(Gm<half>(out), Ub<half>(4096), 512);
+    ResetMask();
+}
+
 // Two tensors of 256 floats compared in mode `variant`, then chosen from by the bits.
 RULE_KERNEL(compare_select)
 {

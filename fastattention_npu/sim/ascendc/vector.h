@@ -274,6 +274,12 @@ inline void Convert(float* dst, bfloat16_t* src, RoundMode mode, int64_t repeat,
             ascend_sim::Rule::CAST_MODE);
     vconv_bf162f32(dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
 }
+inline void Convert(half* dst, uint8_t* src, RoundMode mode, int64_t repeat, int64_t dstBlk, int64_t srcBlk,
+                    int64_t dstRep, int64_t srcRep)
+{
+    Require(mode == RoundMode::CAST_NONE, "roundMode: uint8_t to half takes CAST_NONE", ascend_sim::Rule::CAST_MODE);
+    vconv_u82f16(dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
+}
 
 // Between any other two types, half and bfloat16_t above all, there is no conversion.
 template <class T, class U>
@@ -288,7 +294,7 @@ void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode&
           Narrow<uint8_t> repeatTime, const UnaryRepeatParams& p, ASCENDC_HERE)
 {
     Here("Cast", file, line, PIPE_V);
-    UseLanes<float, isSetMask>(mask);
+    UseLanes<std::conditional_t<sizeof(T) < sizeof(U), U, T>, isSetMask>(mask);
     Convert(dst.Address(), src.Address(), roundMode, repeatTime.Get("repeatTime"), p.dstBlkStride.Get("dstBlkStride"),
             p.srcBlkStride.Get("srcBlkStride"), p.dstRepStride.Get("dstRepStride"), p.srcRepStride.Get("srcRepStride"));
 }

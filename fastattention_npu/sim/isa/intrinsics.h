@@ -61,7 +61,7 @@ struct ElementwiseArgs {
     double cyclesPerRepeat;
 };
 
-enum class Convert : uint8_t { F32_TO_F16, F32_TO_BF16, F16_TO_F32, BF16_TO_F32 };
+enum class Convert : uint8_t { F32_TO_F16, F32_TO_BF16, F16_TO_F32, BF16_TO_F32, U8_TO_F16 };
 
 void VectorBinary(BinaryOp op, const ElementwiseArgs& args);
 void VectorScalar(BinaryOp op, const ElementwiseArgs& args, float scalar);
@@ -376,6 +376,8 @@ void vconv_f162f32(float* dst, half* src, int64_t repeat, int64_t dstBlk, int64_
                    int64_t srcRep);
 void vconv_bf162f32(float* dst, bfloat16_t* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
                     int64_t srcRep);
+void vconv_u82f16(half* dst, uint8_t* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
+                  int64_t srcRep);
 template <class T>
 void vector_dup(T* dst, std::common_type_t<T> value, int64_t repeat, int64_t dstBlk, int64_t, int64_t dstRep, int64_t)
 {

@@ -28,6 +28,7 @@ Instruction VectorInstruction(const char* name, double cyclesPerRepeat, uint32_t
 struct Conversion {
     FloatType narrow;
     bool narrows;
+    uint32_t wideBytes = 4;  // the narrow side has half as many
 };
 
 Conversion Of(Convert kind)
@@ -36,8 +37,16 @@ Conversion Of(Convert kind)
         case Convert::F32_TO_F16: return {FloatType::FP16, true};
         case Convert::F32_TO_BF16: return {FloatType::BF16, true};
         case Convert::F16_TO_F32: return {FloatType::FP16, false};
+        case Convert::U8_TO_F16: return {FloatType::FP16, false, 2};
         default: return {FloatType::BF16, false};
     }
+}
+
+void BytesToHalf(const uint8_t* from, uint16_t* to, uint32_t count)
+{
+    float values[128];
+    for (uint32_t i = 0; i < count; ++i) values[i] = from[i];
+    HostLanes().fromFloat(FloatType::FP16, values, to, count);
 }
 
 template <class T>
@@ -51,11 +60,12 @@ void ConvertAs(const char* name, Convert kind, T* dst, const void* src, int64_t 
 
 namespace ascend_sim {
 
-// A repeat is 64 elements: 8 blocks of the 4-byte side, 4 blocks of the 2-byte side.
+// A repeat is 8 blocks of the wide side, 4 blocks of the narrow side.
 void VectorConvert(const char* name, Convert kind, const VectorOperand& dst, const VectorOperand& src, int64_t repeat)
 {
     const Conversion conversion = Of(kind);
-    const LanePlan plan = PlanLanes(4, repeat);
+    const uint32_t wideBytes = conversion.wideBytes;
+    const LanePlan plan = PlanLanes(wideBytes, repeat);
     LimitOperand("dst", dst, 255, true);
     LimitOperand("src", src, 255, false);
     if (plan.repeats == 0) return;
@@ -63,18 +73,20 @@ void VectorConvert(const char* name, Convert kind, const VectorOperand& dst, con
         Refuse("Cast with scattered lanes or blocks is not simulated");
     }
     Core& core = Self();
-    const uint32_t wide = BlocksOfLanes(plan.active, 4);
-    const uint32_t narrow = BlocksOfLanes(plan.active, 2);
+    const uint32_t wide = BlocksOfLanes(plan.active, wideBytes);
+    const uint32_t narrow = BlocksOfLanes(plan.active, wideBytes / 2);
     BankOperands banks{&dst, &src, nullptr, conversion.narrows ? narrow : wide, conversion.narrows ? wide : narrow};
     Instruction instruction = VectorInstruction(name, core.Soc().vectorSimpleCycles, plan.repeats, banks);
-    AddOperand(instruction, "src", src, plan, conversion.narrows ? 4 : 2, false);
-    AddOperand(instruction, "dst", dst, plan, conversion.narrows ? 2 : 4, true);
+    AddOperand(instruction, "src", src, plan, conversion.narrows ? wideBytes : wideBytes / 2, false);
+    AddOperand(instruction, "dst", dst, plan, conversion.narrows ? wideBytes / 2 : wideBytes, true);
     core.Issue(instruction, [=, &core] {
         for (uint32_t r = 0; r < plan.repeats; ++r) {
             const uint32_t active = plan.ActiveIn(r);
             uint8_t* from = Ub(core, src, r, 0);
             uint8_t* to = Ub(core, dst, r, 0);
-            if (conversion.narrows) {
+            if (wideBytes == 2) {
+                BytesToHalf(from, reinterpret_cast<uint16_t*>(to), active);
+            } else if (conversion.narrows) {
                 HostLanes().fromFloat(conversion.narrow, reinterpret_cast<const float*>(from),
                                       reinterpret_cast<uint16_t*>(to), active);
             } else {
@@ -183,6 +195,12 @@ void vconv_bf162f32(float* dst, bfloat16_t* src, int64_t repeat, int64_t dstBlk,
                     int64_t srcRep)
 {
     ConvertAs("vconv_bf162f32", Convert::BF16_TO_F32, dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
+}
+
+void vconv_u82f16(half* dst, uint8_t* src, int64_t repeat, int64_t dstBlk, int64_t srcBlk, int64_t dstRep,
+                  int64_t srcRep)
+{
+    ConvertAs("vconv_u82f16", Convert::U8_TO_F16, dst, src, repeat, dstBlk, srcBlk, dstRep, srcRep);
 }
 
 void vbrcb(uint32_t* dst, uint32_t* src, int64_t dstBlk, int64_t dstRep, int64_t repeat)
