@@ -7,7 +7,7 @@ native module or a configuration file loads it on first use.
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
-from . import ops
+from . import _autoload, ops  # noqa: F401  (_autoload comes before anything that imports torch)
 from .dispatch import backend, current_backend
 from .errors import ArgumentError, BackendUnavailableError, ConfigError
 from .flash_attn import flash_attn_func

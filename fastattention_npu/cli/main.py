@@ -13,7 +13,7 @@ from .. import __version__, _native
 from ..dispatch import DEFAULT_SOC
 from ..errors import BackendUnavailableError, RefusedError
 from ..limits import BACKENDS
-from . import bench, doctor, plan, report, run, trace
+from . import bench, doctor, npu_sim, plan, report, run, trace
 
 OK, WRONG, UNUSABLE = 0, 1, 2
 
@@ -64,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     trace.add_parser(commands)
     report.add_parser(commands)
     bench.add_parser(commands)
+    npu_sim.add_parser(commands)
 
     item = commands.add_parser("doctor", help="what this machine has and what works", allow_abbrev=False)
     item.add_argument("--json", action="store_true", help="one JSON object on standard output")
