@@ -76,8 +76,10 @@ def run(
     block_dim: int = 1,
     threads: int = 1,
     data: np.ndarray | None = None,
+    ranks: int = 1,
 ) -> Result:
-    """The input starts with data and goes on with ones in fp32; the output is zero, the workspace unwritten."""
+    """The input starts with data and goes on with ones in fp32; the output is zero, the workspace unwritten. Each of
+    the ranks has an equal share of all three."""
     memory = {name: np.zeros(GM_BYTES // 4 + 128, np.float32) for name in ("in", "out", "workspace")}
     # GM buffers start at whole cache lines.
     tensors = {n: m[-(m.ctypes.data // 4) % 128 :][: GM_BYTES // 4] for n, m in memory.items()}
@@ -85,7 +87,7 @@ def run(
     if data is not None:
         tensors["in"].view(data.dtype)[: data.size] = data.ravel()
     operands = {name: (t.ctypes.data, t.nbytes) for name, t in tensors.items()}
-    report = _core.simulate_test_kernel(SOC, library(), kernel, operands, block_dim, kind, variant, threads)
+    report = _core.simulate_test_kernel(SOC, library(), kernel, operands, block_dim, kind, variant, threads, ranks)
     return Result(report, tensors["out"])
 
 

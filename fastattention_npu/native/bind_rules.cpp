@@ -6,10 +6,12 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
+#include <vector>
 
-#include "../sim/machine/launch.h"
+#include "../sim/machine/ranks.h"
 #include "../sim/machine/report.h"
 #include "../sim/machine/rules.h"
 #include "soc_from_dict.h"
@@ -57,7 +59,7 @@ Entry EntryOf(const std::string& library, const std::string& entry)
 
 nb::dict SimulateTestKernel(const nb::dict& socDict, const std::string& library, const std::string& entry,
                             const Operands& operands, uint32_t blockDim, const std::string& kind, int64_t variant,
-                            uint32_t threads)
+                            uint32_t threads, uint32_t ranks)
 {
     const SocSpec soc = SocFromDict(socDict);
     ascend_sim::LaunchOptions options;
@@ -65,21 +67,37 @@ nb::dict SimulateTestKernel(const nb::dict& socDict, const std::string& library,
     options.threads = threads;
     options.type = TypeOf(kind);
     const Entry kernel = EntryOf(library, entry);
-    const auto address = [&](const char* name) { return reinterpret_cast<uint8_t*>(operands.at(name).first); };
-    ascend_sim::Report report;
+    // Every rank has its share of each operand.
+    const auto address = [&](const char* name, uint32_t rank) {
+        const auto& [base, bytes] = operands.at(name);
+        return reinterpret_cast<uint8_t*>(base + bytes / ranks * rank);
+    };
+    std::vector<std::string> hazards;
+    std::vector<std::string> warnings;
+    double cycles = 0;
     {
         const nb::gil_scoped_release release;
-        ascend_sim::Launch launch(soc, options);
-        for (const auto& [name, range] : operands) {
-            launch.Gm().Register(name, range.first, range.second, name != "in", name == "workspace");
+        ascend_sim::Ranks world(soc, options, ranks);
+        for (uint32_t rank = 0; rank < ranks; ++rank) {
+            for (const auto& [name, range] : operands) {
+                world.At(rank).Gm().Register(name, range.first + range.second / ranks * rank, range.second / ranks,
+                                             name != "in", name == "workspace");
+            }
         }
-        launch.Run([&] { kernel(address("in"), address("out"), address("workspace"), variant); });
-        report = ascend_sim::MakeReport(soc, launch);
+        world.Run([&](uint32_t rank) {
+            kernel(address("in", rank), address("out", rank), address("workspace", rank), variant);
+        });
+        for (uint32_t rank = 0; rank < ranks; ++rank) {
+            const ascend_sim::Report report = ascend_sim::MakeReport(soc, world.At(rank));
+            hazards.insert(hazards.end(), report.hazards.begin(), report.hazards.end());
+            warnings.insert(warnings.end(), report.warnings.begin(), report.warnings.end());
+            cycles = std::max(cycles, report.cycles);
+        }
     }
     nb::dict dict;
-    dict["hazards"] = report.hazards;
-    dict["warnings"] = report.warnings;
-    dict["cycles"] = report.cycles;
+    dict["hazards"] = hazards;
+    dict["warnings"] = warnings;
+    dict["cycles"] = cycles;
     return dict;
 }
 
@@ -90,7 +108,9 @@ void BindRules(nb::module_& m)
     m.def("rules", &Rules, "The rules of the chip that the simulator checks: id, severity, statement and vendor page.");
     m.def("simulate_test_kernel", &SimulateTestKernel, nb::arg("soc"), nb::arg("library"), nb::arg("entry"),
           nb::arg("operands"), nb::arg("block_dim"), nb::arg("kind"), nb::arg("variant"), nb::arg("threads") = 1,
-          "Runs entry(in, out, workspace, variant) of a shared library on the simulated chip.");
+          nb::arg("ranks") = 1,
+          "Runs entry(in, out, workspace, variant) of a shared library on simulated chips, the ranks of one "
+          "communicator.");
 }
 
 }  // namespace fastattn

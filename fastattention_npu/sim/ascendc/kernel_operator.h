@@ -4,6 +4,7 @@
 #pragma once
 #include "cube.h"
 #include "data_copy.h"
+#include "hccl.h"
 #include "macros.h"
 #include "params.h"
 #include "sync.h"

@@ -20,6 +20,7 @@
 namespace ascend_sim {
 
 class Group;
+class HcclRank;
 
 // Does this kind of core have the pipe?
 bool Has(CoreKind kind, Pipe pipe);
@@ -132,6 +133,18 @@ public:
     // Yields until no core group before this one can still reach its own atomic update, so that sums of floats come
     // out the same for any number of threads.
     void TakeAtomicTurn();
+
+    // What the communication server's client needs of a core (hccl_rank.cpp).
+    Group& Owner() { return *group_; }
+    int64_t BlockIndex() const { return static_cast<int64_t>(GroupIndex()) * SubBlocks() + SubBlock(); }
+    HcclRank& Hccl();
+    bool InGm(uint64_t address) const;
+    void RequireGm(const char* name, uint64_t address, uint64_t bytes, bool write) const;
+    // The server will read `send` and write `recv`, after all that this core knows of; returns the server's time stamp.
+    uint32_t PostHccl(uint32_t ordinal, uint64_t send, uint64_t recv, uint64_t bytes);
+    void WaitHccl(const HcclRank& rank, uint32_t ordinal);
+    // What follows comes after the task; tick 0: the task was posted by another group.
+    void JoinHccl(uint32_t ordinal, uint32_t tick);
 
     // At the end of the program: nothing may be left waiting or set.
     void Finish();

@@ -11,6 +11,11 @@ SimulatorError::SimulatorError(Rule rule, const std::string& text) : std::runtim
 {
 }
 
+SimulatorError::SimulatorError(const SimulatorError& cause, const std::string& place)
+    : std::runtime_error(place + cause.what()), rule_(cause.rule_)
+{
+}
+
 std::string Format(const char* format, ...)
 {
     char buffer[2048];

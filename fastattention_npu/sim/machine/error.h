@@ -20,6 +20,8 @@ struct CallSite {
 class SimulatorError : public std::runtime_error {
 public:
     SimulatorError(Rule rule, const std::string& text);
+    // The same refusal with the place before its text.
+    SimulatorError(const SimulatorError& cause, const std::string& place);
     Rule Broken() const { return rule_; }
 
 private:

@@ -34,7 +34,7 @@ bool SameAccess(const GmEntry& e, uint32_t thread, const Access& a, uint32_t kno
 
 std::string Side(const GmEntry& e, uint32_t group)
 {
-    static const char* const cores[] = {"AIC", "AIV0", "AIV1"};
+    static const char* const cores[] = {"AIC", "AIV0", "AIV1", "the HCCL server"};
     return Format("%s '%s' of %s on %s of group %u, %s", e.access.write ? "write" : "read", e.access.operand,
                   Describe(e.access.site).c_str(), cores[e.thread / PIPES], group,
                   PipeName(static_cast<Pipe>(e.thread % PIPES)));

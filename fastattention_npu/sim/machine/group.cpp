@@ -2,6 +2,7 @@
 // the two AIVs of a group, mode 2 goes from the AIC to both AIVs, or from both AIVs together to the AIC.
 #include "group.h"
 
+#include "hccl.h"
 #include "launch.h"
 
 namespace ascend_sim {
@@ -62,8 +63,9 @@ bool Group::Run(const std::function<void()>& program)
             if (Done(i)) continue;
             const bool flagMissing = waitingFor_[i] >= 0 && !Consume(*cores_[i], static_cast<uint32_t>(waitingFor_[i]));
             const bool turnMissing = waitsForTurn_[i] && !launch_.AtomicTurn(index_);
-            if (!flagMissing && !turnMissing) {
+            if (!flagMissing && !turnMissing && !TaskMissing(i)) {
                 waitingFor_[i] = -1;
+                waitsForTask_[i] = 0;
                 waitsForTurn_[i] = false;
                 progress = true;
                 SetCurrentCore(cores_[i].get());
@@ -186,6 +188,27 @@ void Group::TakeAtomicTurn(Core& core)
     fibers_[core.InGroup()]->Yield();
 }
 
+void Group::WaitHccl(Core& core, const HcclRank& rank, uint32_t ordinal)
+{
+    if (rank.Done(ordinal)) return;
+    hccl_ = &rank;
+    waitsForTask_[core.InGroup()] = ordinal;
+    fibers_[core.InGroup()]->Yield();
+}
+
+bool Group::TaskMissing(uint32_t coreInGroup) const
+{
+    return waitsForTask_[coreInGroup] != 0 && !hccl_->Done(waitsForTask_[coreInGroup]);
+}
+
+bool Group::WaitsForHccl() const
+{
+    for (const uint32_t task : waitsForTask_) {
+        if (task != 0) return true;
+    }
+    return false;
+}
+
 bool Group::WaitsForTurn() const
 {
     for (const bool waits : waitsForTurn_) {
@@ -198,6 +221,7 @@ bool Group::Stuck() const
 {
     if (WaitsForTurn()) return false;
     for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) {
+        if (waitsForTask_[i] != 0 && !TaskMissing(i)) return false;
         if (waitingFor_[i] < 0) continue;
         const auto id = static_cast<uint32_t>(waitingFor_[i]);
         if (launch_.Released(cores_[i]->Kind(), id, launchConsumed_[i][id] + 1)) return false;
@@ -209,7 +233,7 @@ std::vector<std::string> Group::WaitingCores() const
 {
     std::vector<std::string> cores;
     for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) {
-        if (waitingFor_[i] >= 0) cores.push_back(cores_[i]->Waiting());
+        if (waitingFor_[i] >= 0 || waitsForTask_[i] != 0) cores.push_back(cores_[i]->Waiting());
     }
     return cores;
 }

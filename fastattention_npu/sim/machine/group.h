@@ -16,6 +16,7 @@
 
 namespace ascend_sim {
 
+class HcclRank;
 class Launch;
 
 class Group {
@@ -36,6 +37,8 @@ public:
     void CrossSet(Core& core, uint32_t mode, uint32_t id, const VectorClock& clock);
     void CrossWait(Core& core, uint32_t id);
     void TakeAtomicTurn(Core& core);
+    void WaitHccl(Core& core, const HcclRank& rank, uint32_t ordinal);
+    bool WaitsForHccl() const;
     // For a group that is parked: does a core of it wait for its turn, and can none go on before other groups do?
     bool WaitsForTurn() const;
     bool Stuck() const;
@@ -57,6 +60,7 @@ private:
     bool Runs(uint32_t coreInGroup) const;
     bool Done(uint32_t coreInGroup) const;
     bool Consume(const Core& core, uint32_t id);
+    bool TaskMissing(uint32_t coreInGroup) const;
     void Start(const std::function<void()>& program);
     void RequireDrained() const;
 
@@ -67,6 +71,8 @@ private:
     bool started_ = false;
     std::array<int32_t, CORES_PER_GROUP> waitingFor_;  // flag id, or -1
     std::array<bool, CORES_PER_GROUP> waitsForTurn_{};
+    std::array<uint32_t, CORES_PER_GROUP> waitsForTask_{};  // of the communication server, counted from 1; 0: none
+    const HcclRank* hccl_ = nullptr;
     std::exception_ptr error_;
     std::array<std::array<Counter, CROSS_CORE_FLAGS>, CORES_PER_GROUP> counters_;
     // Sets by an AIV that count only when its twin has set as well (modes 1 and 2).

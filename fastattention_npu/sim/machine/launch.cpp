@@ -45,13 +45,28 @@ Launch::~Launch() = default;
 
 void Launch::Run(const std::function<void()>& program)
 {
+    if (!Advance(program)) ThrowDeadlock();
+}
+
+bool Launch::Advance(const std::function<void()>& program)
+{
+    Requeue();
     const uint32_t threads = std::max(1U, std::min(options_.threads, options_.blockDim));
     std::vector<std::thread> pool;
     for (uint32_t i = 1; i < threads; ++i) pool.emplace_back([this, &program] { Work(program); });
     Work(program);
     for (std::thread& thread : pool) thread.join();
     ThrowFirstError();
-    if (!parked_.empty()) ThrowDeadlock();
+    if (parked_.empty() && hccl_ != nullptr) hccl_->RequireFinalized();
+    return parked_.empty();
+}
+
+bool Launch::WaitsForHccl() const
+{
+    for (const uint32_t group : parked_) {
+        if (groups_[group]->WaitsForHccl()) return true;
+    }
+    return false;
 }
 
 // Parked groups that can go on now. The lowest runs first, so that atomic updates wait as little as possible.
@@ -144,14 +159,15 @@ std::string Launch::MissedSyncAll() const
     return missing;
 }
 
-void Launch::ThrowDeadlock()
+void Launch::ThrowDeadlock(const std::string& cause)
 {
     std::sort(parked_.begin(), parked_.end());
-    std::string text = "deadlock: no core can go on.";
+    std::string text = "deadlock: no core can go on." + cause;
     for (const uint32_t group : parked_) {
         for (const std::string& core : groups_[group]->WaitingCores()) text += "\n  " + core;
     }
     const std::string missed = MissedSyncAll();
+    if (!cause.empty()) throw SimulatorError(Rule::HCCL_DEADLOCK, text);
     throw SimulatorError(missed.empty() ? Rule::DEADLOCK : Rule::SYNC_ALL, text + missed);
 }
 
@@ -160,8 +176,8 @@ uint32_t Launch::CountSet(CoreKind kind, uint32_t id, uint32_t turn, const Vecto
     const std::lock_guard<std::mutex> lock(flagMutex_);
     LaunchFlag& flag = flags_[static_cast<uint32_t>(kind)][id];
     if (flag.slot < 0) {
-        if (slots_ == RELEASE_SLOTS) {
-            throw SimulatorError(Rule::NOT_SIMULATED, Format("more than %u mode-0 flags in one launch", RELEASE_SLOTS));
+        if (slots_ == HCCL_SLOT) {
+            throw SimulatorError(Rule::NOT_SIMULATED, Format("more than %u mode-0 flags in one launch", HCCL_SLOT));
         }
         flag.slot = static_cast<int32_t>(slots_++);
     }

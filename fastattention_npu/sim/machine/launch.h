@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "group.h"
+#include "hccl.h"
 #include "memory.h"
 #include "op_host/soc_spec.h"
 
@@ -54,6 +55,12 @@ public:
 
     // Runs the program once on every core; throws SimulatorError for the first group (in order) that was refused.
     void Run(const std::function<void()>& program);
+    // The same in steps, for a launch that is a rank of a communicator: false when all that are left wait for it.
+    bool Advance(const std::function<void()>& program);
+    bool WaitsForHccl() const;
+    [[noreturn]] void ThrowDeadlock(const std::string& cause = "");
+    void JoinCommunicator(HcclRank& rank) { hccl_ = &rank; }
+    HcclRank* Hccl() const { return hccl_; }
     LaunchResult Result();
 
     // Mode-0 flags, called by the groups. `turn` counts a core's sets from 1; a turn is released once every core of
@@ -71,12 +78,12 @@ public:
 private:
     void Work(const std::function<void()>& program);
     void ThrowFirstError();
-    void ThrowDeadlock();
     std::string MissedSyncAll() const;
 
     const fastattn::SocSpec& soc_;
     LaunchOptions options_;
     GlobalMemory gm_;
+    HcclRank* hccl_ = nullptr;
     std::vector<std::unique_ptr<Group>> groups_;
     std::vector<std::exception_ptr> errors_;
 

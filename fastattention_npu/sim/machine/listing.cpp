@@ -39,6 +39,8 @@ std::string ListSync(const Record& r)
         case Step::WAIT_FLAG: return Format("wait_flag %s %s %u", PipeName(r.pipe), PipeName(r.peer), r.id);
         case Step::CROSS_SET: return Format("ffts_cross_core_sync %s mode %u flag %u", PipeName(r.pipe), r.mode, r.id);
         case Step::CROSS_WAIT: return Format("wait_flag_dev %u", r.id);
+        case Step::HCCL_COMMIT: return Format("hccl_commit task %u", r.id);
+        case Step::HCCL_WAIT: return Format("hccl_wait task %u", r.id);
         default: return Format("pipe_barrier %s", PipeName(r.pipe));
     }
 }

@@ -22,6 +22,7 @@ bool OverlapsItself(uint32_t thread)
 std::string ThreadName(uint32_t thread)
 {
     static const char* const cores[] = {"AIC", "AIV0", "AIV1"};
+    if (thread == GROUP_THREADS - 1) return "HCCL server";
     return std::string(cores[thread / PIPES]) + " " + PipeName(static_cast<Pipe>(thread % PIPES));
 }
 

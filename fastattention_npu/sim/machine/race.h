@@ -11,12 +11,14 @@
 
 namespace ascend_sim {
 
-constexpr uint32_t GROUP_THREADS = CORES_PER_GROUP * PIPES;
+// The last thread is the communication server's (hccl.h).
+constexpr uint32_t GROUP_THREADS = CORES_PER_GROUP * PIPES + 1;
 
 inline uint32_t ThreadOf(uint32_t coreInGroup, Pipe pipe) { return coreInGroup * PIPES + static_cast<uint32_t>(pipe); }
 
-// Flags that join core groups (mode 0): what a clock knows of other groups is how many releases of each it has seen.
-constexpr uint32_t RELEASE_SLOTS = 11;
+// What joins core groups: mode-0 flags and, the last slot, tasks of the communication server. A clock knows of other
+// groups how many releases of each it has seen.
+constexpr uint32_t RELEASE_SLOTS = 12;
 constexpr uint32_t CLOCK_ENTRIES = GROUP_THREADS + RELEASE_SLOTS;
 
 struct VectorClock {

@@ -10,7 +10,8 @@
 
 namespace ascend_sim {
 
-enum class Step : uint8_t { OP, SET_FLAG, WAIT_FLAG, BARRIER, CROSS_SET, CROSS_WAIT };
+// The last two: a task of the communication server is committed, is waited for; its number is the record's id.
+enum class Step : uint8_t { OP, SET_FLAG, WAIT_FLAG, BARRIER, CROSS_SET, CROSS_WAIT, HCCL_COMMIT, HCCL_WAIT };
 
 struct Record {
     Step step = Step::OP;
