@@ -18,7 +18,6 @@ from fastattention_npu import cpu
 from fastattention_npu._native import core
 
 from .cache import CooperativeKVCache, Pair
-from .device import Accelerator
 
 DeviceAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool], torch.Tensor]
 STRATEGIES = ("cooperative", "classical")
@@ -45,7 +44,7 @@ def _bottom_right(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: boo
     """Equal head counts. On CUDA torch's flash kernel by name: scaled_dot_product_attention may choose cuDNN, which
     prepares a plan for every new length of K, tens of milliseconds in each decode step (measured on an H200)."""
     if q.device.type == "cuda" and q.dtype != torch.float32 and q.shape[-1] % 8 == 0:
-        return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, 0.0, causal)[0]
+        return torch.ops.aten._scaled_dot_product_flash_attention.default(q, k, v, 0.0, causal)[0]
     bias = causal_lower_right(q.shape[2], k.shape[2]) if causal else None
     return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
@@ -53,19 +52,25 @@ def _bottom_right(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: boo
 class Pending:
     """A layer's attention under way: the accelerator's part is launched, the host's part runs on the worker."""
 
-    def __init__(self, accelerator: Accelerator, device_o: torch.Tensor | None, host: Future[torch.Tensor] | None):
-        self.accelerator, self.device_o, self.host = accelerator, device_o, host
+    def __init__(self, q: torch.Tensor, device_o: torch.Tensor | None, host: Future[torch.Tensor] | None) -> None:
+        self.q, self.device_o, self.host = q, device_o, host
 
     @property
     def waits_for_host(self) -> bool:
         return self.host is not None and not self.host.done()
 
-    def result(self) -> torch.Tensor:
-        """o (b, s, h_q, d) on the accelerator; blocks until the host is done. An error on the worker is raised here."""
-        parts = [] if self.device_o is None else [self.device_o]
+    def result(self, out: torch.Tensor | None = None) -> torch.Tensor:
+        """o (b, s, h_q, d) on the accelerator, in `out` if given; blocks until the host is done and raises its errors.
+
+        The copy of the host's part is under way when this returns, in the order of the compute stream.
+        """
+        o = torch.empty_like(self.q, memory_format=torch.contiguous_format) if out is None else out
+        own = 0 if self.device_o is None else self.device_o.shape[1]
+        if self.device_o is not None:
+            o[:, :, :own].copy_(self.device_o.transpose(1, 2))
         if self.host is not None:
-            parts.append(self.host.result().to(self.accelerator.device, non_blocking=True))
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).transpose(1, 2)
+            o[:, :, own:].copy_(self.host.result().transpose(1, 2), non_blocking=True)
+        return o
 
 
 class Deferred(Future[torch.Tensor]):
@@ -80,6 +85,44 @@ class Deferred(Future[torch.Tensor]):
 
     def result(self, timeout: float | None = None) -> torch.Tensor:
         return self.work()
+
+
+class Exchange:
+    """What an offloaded layer's heads need in every step: pinned memory for q, new k and v on the way down and for o on
+    the way up, and the kernel's call over them, checked once. Its memory is free again when the layer's o has been
+    asked for in the compute stream, which orders everything that a later step does with it."""
+
+    def __init__(self, cache: CooperativeKVCache, layer: int, queries: int, tokens: int, threads: int | None) -> None:
+        self.cache, (self.keys, self.values) = cache, cache.host[layer]
+        batch, heads, _, d = self.keys.shape
+        make = cache.accelerator.host_tensor
+        self.landed = make((batch, queries + 2 * heads, tokens, d), cache.dtype)
+        self.out = make((batch, queries, tokens, d), cache.dtype)
+        self.used = torch.empty(batch, dtype=torch.int32)
+        self.new = self.landed[:, queries:].split(heads, 1)
+        self.attend = cpu.PreparedDecode(
+            self.landed[:, :queries], self.keys, self.values, self.used, self.out, layout="BNSD", threads=threads
+        )
+
+    def send(self, q: torch.Tensor, new: Pair) -> Callable[[], torch.Tensor]:
+        """Starts the copy down; what is returned waits for it, appends k and v, and attends."""
+        cache, at = self.cache, self.cache.length
+        # One packed transfer each way: small copies cost their latency, not their bytes.
+        self.landed.copy_(torch.cat([q, *new], 1), non_blocking=True)
+        arrived = cache.accelerator.mark()
+        if cache.accelerator.present:
+            cache.bus_bytes += (self.landed.numel() + self.out.numel()) * self.landed.element_size()
+
+        def work() -> torch.Tensor:
+            cache.accelerator.host_waits(arrived)
+            end = at + self.landed.shape[2]
+            self.keys[:, :, at:end] = self.new[0]
+            self.values[:, :, at:end] = self.new[1]
+            self.used.fill_(end)
+            self.attend()
+            return self.out
+
+        return work
 
 
 class HostWorker:
@@ -101,30 +144,14 @@ class HostWorker:
     def attend(
         self, cache: CooperativeKVCache, layer: int, q: torch.Tensor, new: Pair, overlap: bool = False
     ) -> Future[torch.Tensor]:
-        """q (b, h, s, d) and new k, v (b, c, s, d) of the host's heads, still on the accelerator.
+        """q (b, h, s, d) and new k, v (b, c, s, d) of the host's heads, still on the accelerator; o (b, h, s, d).
 
         overlap: on the worker's thread, at once; otherwise on the caller's, when it asks for the result.
         """
-        accelerator, at, s = cache.accelerator, cache.length, q.shape[2]
-        # One packed transfer each way: small copies cost their latency, not their bytes.
-        packed = torch.cat([q, *new], 1)
-        landed = accelerator.host_tensor(tuple(packed.shape), packed.dtype)
-        landed.copy_(packed, non_blocking=True)
-        arrived = accelerator.mark()
-        out = accelerator.host_tensor(tuple(q.shape), q.dtype)
-        cache.bus_bytes += 0 if not accelerator.present else (packed.numel() + q.numel()) * packed.element_size()
-        keys, values = cache.host[layer]
-        heads, c = q.shape[1], keys.shape[1]
-
-        def work() -> torch.Tensor:
-            accelerator.host_waits(arrived)
-            keys[:, :, at : at + s] = landed[:, heads : heads + c]
-            values[:, :, at : at + s] = landed[:, heads + c :]
-            used = torch.full((q.shape[0],), at + s, dtype=torch.int32)
-            return cpu.decode(
-                landed[:, :heads], keys, values, used, layout="BNSD", out=out, threads=self.threads
-            )[0]  # fmt: skip
-
+        key = (layer, q.shape[2], self.threads)
+        if key not in cache.exchanges:
+            cache.exchanges[key] = Exchange(cache, layer, q.shape[1], q.shape[2], self.threads)
+        work = cache.exchanges[key].send(q, new)
         return self.pool.submit(work) if overlap else Deferred(work)
 
 
@@ -175,7 +202,7 @@ def cooperative_attention(
     if own < k.shape[2] and host is None:
         copied = _classical(qh[:, own * group :], new, cache, layer, attention)
         device_o = copied if device_o is None else torch.cat([device_o, copied], 1)
-    return Pending(cache.accelerator, device_o, host)
+    return Pending(q, device_o, host)
 
 
 def _classical(

@@ -48,6 +48,7 @@ class CooperativeKVCache:
         self.staging_free: list[Any] = [None, None]  # event after which a slot may be overwritten
         self.staged: dict[int, tuple[int, Any, int]] = {}  # layer -> slot, event that ends its copy, tokens copied
         self.next_slot = 0
+        self.exchanges: dict[tuple[int, int, int | None], Any] = {}  # of attention.HostWorker, made on first use
         try:
             self._allocate()
         except (RuntimeError, MemoryError) as e:
@@ -83,7 +84,7 @@ class CooperativeKVCache:
     def close(self) -> None:
         """Release both memories. The cache cannot be used afterwards."""
         self.accelerator.synchronize()  # transfers may still be writing into the memory
-        self.device, self.host, self.staging, self.staged = [], [], [], {}
+        self.device, self.host, self.staging, self.staged, self.exchanges = [], [], [], {}, {}
         if self.accelerator.present:
             # The next cache may have other block sizes; blocks kept for reuse would be cut up and partly lost.
             self.accelerator.api.empty_cache()
@@ -110,10 +111,11 @@ class CooperativeKVCache:
     def write_device(self, layer: int, k: torch.Tensor, v: torch.Tensor, at: int) -> None:
         """The accelerator's heads of k, v (b, s, h_kv, d) to tokens [at, at + s)."""
         keys, values = self.device[layer]
-        n = keys.shape[1]
+        n, end = keys.shape[1], at + k.shape[1]
         if n:
-            keys[:, :, at : at + k.shape[1]].copy_(k[:, :, :n].transpose(1, 2))
-            values[:, :, at : at + k.shape[1]].copy_(v[:, :, :n].transpose(1, 2))
+            # One call for both: a decode step is launches.
+            new = [k[:, :, :n].transpose(1, 2), v[:, :, :n].transpose(1, 2)]
+            torch._foreach_copy_([keys[:, :, at:end], values[:, :, at:end]], new)
 
     def copy_heads(self, source: Pair, target: Pair, begin: int, end: int) -> None:
         """Tokens [begin, end) of every head, each a contiguous run, so that every copy is one DMA transfer."""

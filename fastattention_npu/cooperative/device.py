@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Accelerator:
             self.device = torch.device(self.device.type, self.api.current_device())
         self.limit_bytes: int | None = None
         self.copies: Any = self.api.Stream(device=self.device) if self.api is not None and self.present else None
+        self.graph_pool: Any = None
 
     def limit_memory(self, limit_bytes: int) -> None:
         """Cap what torch's allocator may take on this device: what exceeds it fails as on a smaller card."""
@@ -77,6 +78,26 @@ class Accelerator:
             self.copies.wait_stream(self.api.current_stream(self.device))
         with self.api.stream(self.copies):
             yield
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """`work` as one launch, where the device has graphs (CUDA); elsewhere `work` itself.
+
+        It must read and write tensors that stay where they are, and wait for nothing. Graphs share one memory pool, so
+        what it leaves must lie in tensors made outside.
+        """
+        if not self.present or not hasattr(self.api, "CUDAGraph"):
+            return work
+        if self.graph_pool is None:
+            self.graph_pool = self.api.graph_pool_handle()
+        current, side, graph = self.api.current_stream(self.device), self.api.Stream(self.device), self.api.CUDAGraph()
+        side.wait_stream(current)
+        with self.api.stream(side):
+            work()  # libraries choose their kernels and take their workspaces outside the capture
+            graph.capture_begin(pool=self.graph_pool, capture_error_mode="thread_local")
+            work()
+            graph.capture_end()
+        current.wait_stream(side)
+        return graph.replay
 
     def mark(self, copies: bool = False) -> Any:
         """An event after everything given to the copy or the compute stream so far."""

@@ -15,6 +15,7 @@ from torch.nn.functional import rms_norm, silu
 
 from .attention import DeviceAttention, HostWorker, PrefillLayer, attend_bnsd, cooperative_attention
 from .cache import CooperativeKVCache
+from .dense import DenseStep
 from .device import Accelerator
 from .plan import CacheShape
 
@@ -87,18 +88,18 @@ class Decoder:
         self.head = weights(c.vocab, c.hidden)
         exponents = torch.arange(0, c.head_dim, 2, dtype=torch.float64) / c.head_dim
         self.frequencies = (c.rope_base**-exponents).to(torch.float32).to(accelerator.device)
+        self.dense: dict[tuple[int, int], DenseStep] = {}  # of each sequence group and its batch
 
     def _norm(self, x: torch.Tensor) -> torch.Tensor:
         return rms_norm(x, (self.config.hidden,))
 
-    def _angles(self, first: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(cos, cos) and (-sin, sin) of the rotary embedding at positions first, first + 1, ...: (count, 1, d)."""
-        positions = torch.arange(first, first + count, device=self.accelerator.device, dtype=torch.float32)
+    def angles(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(cos, cos) and (-sin, sin) of the rotary embedding at positions (n) fp32: (n, 1, d) each."""
         angles = positions[:, None, None] * self.frequencies
         cos, sin = angles.cos(), angles.sin()
         return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
-    def _project(
+    def project(
         self, x: torch.Tensor, layer: int, angles: tuple[torch.Tensor, torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         c = self.config
@@ -109,13 +110,13 @@ class Decoder:
         q, k = turned.split([c.heads, c.kv_heads], 2)
         return q, k, v
 
-    def _finish(self, x: torch.Tensor, o: torch.Tensor, layer: int) -> torch.Tensor:
+    def finish(self, x: torch.Tensor, o: torch.Tensor, layer: int) -> torch.Tensor:
         """The rest of a layer behind its attention: output projection, feed-forward, both residuals."""
         x = x + o.flatten(2) @ self.out[layer].T
         gate, up = (self._norm(x) @ self.gate_up[layer].T).chunk(2, -1)
         return x + (silu(gate) * up) @ self.down[layer].T
 
-    def _logits(self, x: torch.Tensor) -> torch.Tensor:
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
         return (self._norm(x[:, -1]) @ self.head.T).float()
 
     @torch.no_grad()
@@ -127,31 +128,45 @@ class Decoder:
             work = PrefillLayer(cache, layer, self.attention)
             for begin in range(0, n, chunk):
                 part = x[:, begin : begin + chunk]
-                angles = self._angles(begin, part.shape[1])
-                o = work.attend(*self._project(part, layer, angles))
-                x[:, begin : begin + chunk] = self._finish(part, o, layer)
+                positions = torch.arange(begin, begin + part.shape[1], device=x.device, dtype=torch.float32)
+                o = work.attend(*self.project(part, layer, self.angles(positions)))
+                x[:, begin : begin + chunk] = self.finish(part, o, layer)
             work.finish()
         cache.settle()
         cache.commit(n)
-        return self._logits(x)
+        return self.logits(x)
 
     @torch.no_grad()
     def _steps(
-        self, tokens: torch.Tensor, cache: CooperativeKVCache, worker: HostWorker, strategy: str, overlap: bool
+        self,
+        group: int,
+        tokens: torch.Tensor,
+        cache: CooperativeKVCache,
+        worker: HostWorker,
+        strategy: str,
+        overlap: bool,
     ) -> Steps:
         """One decode step; yields while the host has this group's layer, so that another group can run."""
-        x = self.embedding[tokens.to(self.accelerator.device)[:, None]]
-        angles = self._angles(cache.length, 1)
+        key = (group, tokens.shape[0])
+        if key not in self.dense:
+            self.dense[key] = DenseStep(self, tokens.shape[0])
+        dense = self.dense[key]
+        dense.start(tokens, cache.length)
         for layer in range(self.config.layers):
-            q, k, v = self._project(x, layer, angles)
             pending = cooperative_attention(
-                q, k, v, cache, layer, worker, strategy=strategy, overlap=overlap, attention=self.attention
+                *dense.project(layer),
+                cache,
+                layer,
+                worker,
+                strategy=strategy,
+                overlap=overlap,
+                attention=self.attention,
             )
             if pending.waits_for_host:
                 yield
-            x = self._finish(x, pending.result(), layer)
+            pending.result(dense.o)
         cache.commit(1)
-        return self._logits(x)
+        return dense.finish()
 
     def decode_step(
         self,
@@ -164,7 +179,7 @@ class Decoder:
         Groups take turns: while the host attends one group's offloaded heads, the accelerator computes another's.
         """
         overlap = len(groups) > 1
-        running = [self._steps(tokens, cache, worker, strategy, overlap) for tokens, cache in groups]
+        running = [self._steps(i, *group, worker, strategy, overlap) for i, group in enumerate(groups)]
         logits: dict[int, torch.Tensor] = {}
         while len(logits) < len(running):
             for i, steps in enumerate(running):

@@ -105,6 +105,34 @@ def decode(
     return _run(call, return_lse)
 
 
+class PreparedDecode:
+    """decode over tensors that stay where they are: checked once, then each call is the kernel's alone.
+
+    Args: as for decode; `out` is where O goes. The values of cache_seqlens are read in every call.
+    Raises: as decode; a call raises ValueError if cache_seqlens went out of range.
+    """
+
+    def __init__(
+        self,
+        q: torch.Tensor,
+        k_cache: torch.Tensor,
+        v_cache: torch.Tensor,
+        cache_seqlens: torch.Tensor,
+        out: torch.Tensor,
+        *,
+        layout: str = "BSND",
+        threads: int | None = None,
+    ) -> None:
+        self.call = Call(
+            q, k_cache, v_cache, causal=True, seqused_k=cache_seqlens, layout=layout, out=out, threads=threads
+        )
+        self.call.check("fastattention_npu.cpu.PreparedDecode")
+        self.params = self.call.params(out, None)
+
+    def __call__(self) -> None:
+        core().cpu_attend(self.params)
+
+
 def _run(call: Call, return_lse: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
     out = call.out
     if out is None:

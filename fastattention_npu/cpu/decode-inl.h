@@ -54,7 +54,7 @@ FASTATTN_INLINE void PrefetchRow(const void* row, int64_t bytes)
 {
     const char* at = static_cast<const char*>(row);
     for (int64_t i = 0; i < bytes; i += 64) {
-        __builtin_prefetch(at + i, 0, 3);
+        __builtin_prefetch(at + i, 0, 2);  // to the second level: the first is busy with what is read now
     }
 }
 

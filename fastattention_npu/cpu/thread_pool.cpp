@@ -18,6 +18,7 @@ namespace fastattn::cpu {
 namespace {
 
 constexpr int64_t DEFAULT_SPIN_US = 20;
+constexpr int IN_PLACE_TURNS = 200;  // of the first kind of waiting, a few microseconds
 std::atomic<int64_t> spinUs{DEFAULT_SPIN_US};
 
 inline void Pause()
@@ -77,17 +78,30 @@ private:
     void Work(int index, uint32_t seen)
     {
         for (;;) {
-            const auto start = std::chrono::steady_clock::now();
-            while (generation.load(std::memory_order_acquire) == seen &&
-                   std::chrono::steady_clock::now() - start <
-                       std::chrono::microseconds(spinUs.load(std::memory_order_relaxed))) {
-                Pause();
-            }
+            Spin(seen);
             generation.wait(seen, std::memory_order_acquire);  // a futex: no mutex for the woken to queue at
             seen = generation.load(std::memory_order_acquire);
             if (index < static_cast<int>(seen % PARTICIPANTS)) {
                 Drain(index);
                 running.fetch_sub(1, std::memory_order_release);
+            }
+        }
+    }
+
+    // Waits a while for the next region without sleeping: first in place, then giving the processor to whoever wants
+    // it. A pool that fills every processor would otherwise keep the driver's threads, or the caller, waiting for a
+    // scheduler's time slice, milliseconds.
+    void Spin(uint32_t seen) const
+    {
+        const auto start = std::chrono::steady_clock::now();
+        const auto limit = std::chrono::microseconds(spinUs.load(std::memory_order_relaxed));
+        for (int turns = 0; generation.load(std::memory_order_acquire) == seen; ++turns) {
+            if (turns < IN_PLACE_TURNS) {
+                Pause();
+            } else if (std::chrono::steady_clock::now() - start > limit) {
+                return;
+            } else {
+                std::this_thread::yield();
             }
         }
     }

@@ -134,7 +134,7 @@ def test_a_failed_step_leaves_no_trace(
             def broken(*_: object, **__: object) -> None:
                 raise RuntimeError("planted device error")
 
-            patch.setattr("fastattention_npu.cpu.decode", broken)
+            patch.setattr("fastattention_npu.cpu.PreparedDecode.__call__", broken)
             with pytest.raises(RuntimeError, match="planted"):
                 decoder.decode_step([(token, cache)], worker)
         assert cache.length == 9
