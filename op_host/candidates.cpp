@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "../op_kernel/flash_attention/packing.h"
 #include "../op_kernel/flash_attention/storage.h"
 #include "limits.h"
 #include "mask.h"
@@ -42,14 +43,13 @@ Values Choose(const Overrides& overrides, const char* name, const Values& grid, 
 
 Values BlockQValues(const FlashAttentionTiling& base, const SocSpec& soc, const Overrides& overrides)
 {
-    const uint64_t rows = RoundUp(base.seqQ, FRACTAL_ROWS);
+    const uint64_t rows = RoundUp(static_cast<uint64_t>(base.seqQ) * PackedHeads(base), FRACTAL_ROWS);
     Values grid = {MAX_BLOCK_Q, 64};
     if (rows < MAX_BLOCK_Q) {
         grid = {static_cast<uint32_t>(rows)};
     }
     // Too few blocks to occupy every core: smaller ones spread the work.
-    const double tasksOf64 =
-        static_cast<double>(base.batch) * base.headsQ * static_cast<double>(CeilDiv(base.seqQ, 64));
+    const double tasksOf64 = static_cast<double>(base.batch) * TaskHeads(base) * static_cast<double>(CeilDiv(rows, 64));
     if (tasksOf64 < soc.aicCores) {
         for (uint32_t small : {32u, 16u}) {
             if (small < rows) {
@@ -58,6 +58,13 @@ Values BlockQValues(const FlashAttentionTiling& base, const SocSpec& soc, const 
         }
     }
     return Choose(overrides, "block_q", grid, MAX_BLOCK_Q);
+}
+
+// Packing pays where one head's queries do not fill a block: K and V are then read once for all heads of a group.
+Values PackValues(const FlashAttentionTiling& base, const Overrides& overrides)
+{
+    const bool short_ = base.headsQ > base.headsKv && base.seqQ < MAX_BLOCK_Q;
+    return Choose(overrides, "pack_gqa", short_ ? Values{1, 0} : Values{0}, 1);
 }
 
 Values BlockKvValues(const FlashAttentionTiling& base, const Overrides& overrides)
@@ -128,8 +135,8 @@ std::vector<std::pair<uint32_t, uint32_t>> RingPreloadValues(const Overrides& ov
 
 void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttentionTiling& t)
 {
-    t.numBlocksQ = static_cast<uint32_t>(CeilDiv(t.seqQ, t.blockQ));
-    const double tasks = static_cast<double>(t.batch) * t.headsQ * t.numBlocksQ;
+    t.numBlocksQ = static_cast<uint32_t>(CeilDiv(t.seqQ, std::max<uint32_t>(BlockTokens(t), 1)));
+    const double tasks = static_cast<double>(t.batch) * TaskHeads(t) * t.numBlocksQ;
     if (overrides.count("split_tasks") == 0) {
         // Many whole tasks spread evenly enough; few do not.
         t.splitTasks = tasks < WHOLE_TASK_ROUNDS * soc.aicCores ? 1 : 0;
@@ -150,12 +157,12 @@ void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttention
     t.workspacePartOffsetBytes = map.partOffsetBytes;
 }
 
-std::vector<FlashAttentionTiling> MakeCandidates(const FlashAttentionTiling& base, const SocSpec& soc,
-                                                 const Overrides& overrides)
+namespace {
+
+void AddCandidates(const FlashAttentionTiling& base, const SocSpec& soc, const Overrides& overrides,
+                   std::vector<FlashAttentionTiling>& candidates)
 {
-    std::vector<FlashAttentionTiling> candidates;
     FlashAttentionTiling t = base;
-    ApplyOverrides(overrides, t);
     for (const uint32_t blockQ : BlockQValues(base, soc, overrides)) {
         t.blockQ = blockQ;
         for (const uint32_t blockKv : BlockKvValues(base, overrides)) {
@@ -177,6 +184,20 @@ std::vector<FlashAttentionTiling> MakeCandidates(const FlashAttentionTiling& bas
                 }
             }
         }
+    }
+}
+
+}  // namespace
+
+std::vector<FlashAttentionTiling> MakeCandidates(const FlashAttentionTiling& base, const SocSpec& soc,
+                                                 const Overrides& overrides)
+{
+    std::vector<FlashAttentionTiling> candidates;
+    FlashAttentionTiling t = base;
+    ApplyOverrides(overrides, t);
+    for (const uint32_t packGqa : PackValues(base, overrides)) {
+        t.packGqa = packGqa;
+        AddCandidates(t, soc, overrides, candidates);
     }
     return candidates;
 }

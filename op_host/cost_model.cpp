@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "../op_kernel/flash_attention/packing.h"
 #include "../op_kernel/flash_attention/storage.h"
 #include "problem.h"
 
@@ -40,7 +41,7 @@ BlockCost CostOfBlock(const FlashAttentionTiling& t, const SocSpec& soc, const B
 
 ModelledCost ModelCost(const FlashAttentionTiling& t, const SocSpec& soc, const GroupLoad& load)
 {
-    const uint32_t rows = std::min(t.blockQ, t.seqQ);
+    const uint32_t rows = BlockRows(t);
     ModelledCost model;
     model.tasks = load.tasks;
     model.blocks = load.blocks;

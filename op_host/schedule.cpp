@@ -6,13 +6,14 @@
 #include <utility>
 
 #include "../op_kernel/common/hardware.h"
+#include "../op_kernel/flash_attention/packing.h"
 
 namespace fastattn {
 
 RowOfBlocks BlocksOfRow(const FlashAttentionTiling& t, uint32_t blockIndexQ)
 {
-    const int64_t row0 = static_cast<int64_t>(blockIndexQ) * t.blockQ;
-    const int64_t rows = std::min<int64_t>(t.blockQ, t.seqQ - row0);
+    const int64_t row0 = static_cast<int64_t>(blockIndexQ) * BlockTokens(t);
+    const int64_t rows = std::min<int64_t>(BlockTokens(t), t.seqQ - row0);
     const int64_t keys = t.seqKv;
     const int64_t offset = row0 + keys - static_cast<int64_t>(t.seqQ);
     const int64_t right = t.windowRight >= 0 ? offset + t.windowRight : keys;       // last key of the first row
@@ -41,7 +42,7 @@ uint64_t TaskOfGroup(const FlashAttentionTiling& t, uint32_t round, uint32_t gro
 
 uint32_t BlockIndexQ(const FlashAttentionTiling& t, uint64_t task)
 {
-    const uint64_t batchHeads = static_cast<uint64_t>(t.batch) * t.headsQ;
+    const uint64_t batchHeads = static_cast<uint64_t>(t.batch) * TaskHeads(t);
     return static_cast<uint32_t>(t.numBlocksQ - 1 - task / batchHeads);
 }
 
@@ -51,7 +52,7 @@ namespace {
 template <class Visit>
 void ForTasks(const FlashAttentionTiling& t, const std::vector<RowOfBlocks>& rows, uint32_t group, const Visit& visit)
 {
-    const uint64_t numTasks = static_cast<uint64_t>(t.batch) * t.headsQ * t.numBlocksQ;
+    const uint64_t numTasks = static_cast<uint64_t>(t.batch) * TaskHeads(t) * t.numBlocksQ;
     for (uint32_t round = 0; static_cast<uint64_t>(round) * t.blockDim < numTasks; ++round) {
         const uint64_t task = TaskOfGroup(t, round, group);
         if (task < numTasks) {

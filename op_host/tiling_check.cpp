@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../op_kernel/flash_attention/packing.h"
 #include "../op_kernel/flash_attention/storage.h"
 #include "limits.h"
 #include "mask.h"
@@ -61,7 +62,8 @@ void PlaceVectorBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::
                                        {"ubRowTmp", ub.rowTmp},
                                        {"ubLse", ub.lse},
                                        {"ubRescale", ub.rescale},
-                                       {"ubRamp", ub.ramp}}) {
+                                       {"ubRamp", ub.ramp},
+                                       {"ubLseSpread", ub.lseSpread}}) {
         placed.push_back(Place("UB", name, buffer, limitBytes, "lower strip_rows, block_kv or block_q"));
     }
 }
@@ -138,7 +140,14 @@ void CheckSchedule(const FlashAttentionTiling& t, const SocSpec& soc, Reasons& r
                                " (groups exchange flags, so all must run at once)",
                            "lower block_dim"});
     }
-    const double tasks = static_cast<double>(t.batch) * t.headsQ * static_cast<double>(CeilDiv(t.seqQ, t.blockQ));
+    if (BlockTokens(t) == 0) {
+        reasons.push_back({"pack_gqa", "1",
+                           "0 where the " + Text(PackedHeads(t)) +
+                               " query heads of a key head do not fit block_q = " + Text(t.blockQ) + " rows",
+                           "raise block_q or set pack_gqa to 0"});
+        return;
+    }
+    const double tasks = static_cast<double>(t.batch) * TaskHeads(t) * t.numBlocksQ;
     if (tasks > UINT32_MAX) {
         reasons.push_back({"b * h_q * query blocks", NumberText(tasks),
                            "at most 4294967295 (the task index is a uint32)", "raise block_q or split the batch"});

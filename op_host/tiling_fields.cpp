@@ -36,6 +36,7 @@ const std::vector<TilingField>& TilingFields()
         {"mask_block", &T::maskBlock, true},
         {"block_dim", &T::blockDim, true},
         {"num_blocks_q", &T::numBlocksQ, false},
+        {"pack_gqa", &T::packGqa, true},
         {"split_tasks", &T::splitTasks, true},
     };
     return fields;

@@ -31,6 +31,11 @@ def plan(problem: dict[str, Any], soc: dict[str, Any] = SOC, **overrides: int | 
     return _core.plan(problem, soc, overrides)
 
 
+def packed_heads(problem: dict[str, Any], tiling: dict[str, Any]) -> int:
+    """Query heads of a task: their tokens share the rows of a block."""
+    return problem["h_q"] // problem["h_kv"] if tiling["pack_gqa"] else 1
+
+
 def refusal(problem: dict[str, Any], soc: dict[str, Any] = SOC, **overrides: Any) -> list[str]:
     """The reasons of a refusal, one a line."""
     with pytest.raises(ValueError, match="no flash attention plan on ascend910b2") as caught:

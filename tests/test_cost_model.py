@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planning import LLAMA, PUBLIC, SOC, plan
+from planning import LLAMA, PUBLIC, SOC, packed_heads, plan
 
 from fastattention_npu import _core
 
@@ -13,15 +13,17 @@ from fastattention_npu import _core
 def count_blocks(problem: dict[str, Any], tiling: dict[str, Any]) -> tuple[int, int]:
     """Blocks with a visible pair, and those among them that need a mask, by asking the mask window block by block."""
     blocks = masked = 0
-    for row0 in range(0, problem["s_q"], tiling["block_q"]):
-        rows = min(tiling["block_q"], problem["s_q"] - row0)
+    packed = packed_heads(problem, tiling)
+    tokens = tiling["block_q"] // packed
+    for row0 in range(0, problem["s_q"], tokens):
+        rows = min(tokens, problem["s_q"] - row0)
         for col0 in range(0, problem["s_kv"], tiling["block_kv"]):
             cols = min(tiling["block_kv"], problem["s_kv"] - col0)
             delta = row0 - col0 + problem["s_kv"] - problem["s_q"] if problem["causal"] else cols
             kind = _core.mask_window(delta, rows, cols)[0]
             blocks += kind != "skipped"
             masked += kind == "partial"
-    heads = problem["b"] * problem["h_q"]
+    heads = problem["b"] * problem["h_q"] // packed
     return blocks * heads, masked * heads
 
 
@@ -29,13 +31,15 @@ def count_blocks(problem: dict[str, Any], tiling: dict[str, Any]) -> tuple[int, 
 @pytest.mark.parametrize(
     ("s_q", "s_kv"), [(1, 1), (1, 700), (700, 1), (500, 500), (1000, 3000), (3000, 1000), (513, 9)]
 )
-def test_schedule_counts_exactly_the_visible_blocks(s_q: int, s_kv: int, causal: bool) -> None:
+@pytest.mark.parametrize("pack", [0, 1])
+def test_schedule_counts_exactly_the_visible_blocks(s_q: int, s_kv: int, causal: bool, pack: int) -> None:
     problem = LLAMA | {"b": 2, "h_q": 3, "h_kv": 1, "s_q": s_q, "s_kv": s_kv, "causal": causal}
     for block_q, block_kv in ((16, 256), (64, 256), (128, 512)):
-        answer = plan(problem, block_dim=1, block_q=block_q, block_kv=block_kv)
+        answer = plan(problem, block_dim=1, block_q=block_q, block_kv=block_kv, pack_gqa=pack)
         model = answer["model"]
         assert (model["blocks"], model["masked_blocks"]) == count_blocks(problem, answer["tiling"])
-        assert model["tasks"] == 6 * math.ceil(s_q / block_q)
+        heads, tokens = (2, block_q // 3) if pack else (6, block_q)
+        assert model["tasks"] == heads * math.ceil(s_q / tokens)
 
 
 def test_limit_is_the_hand_calculation() -> None:

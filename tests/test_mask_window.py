@@ -22,9 +22,7 @@ def test_m_mask_is_the_lower_triangle() -> None:
 
 def window_mask(mask: np.ndarray, delta: int, rows: int, cols: int, shift: int = 0) -> np.ndarray:
     """The block's mask that the window rule yields; shift moves the window, for the canary."""
-    kind, row, col = _core.mask_window(delta, rows, cols)
-    if kind != "partial":
-        return np.full((rows, cols), kind == "visible")
+    _, row, col = _core.mask_window(delta, rows, cols)
     assert col % 256 == 0
     assert 0 <= row <= len(mask) - rows - shift
     assert 0 <= col <= len(mask) - cols

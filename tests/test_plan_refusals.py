@@ -124,6 +124,7 @@ def test_limits_table_is_what_the_code_obeys() -> None:
         *PUBLIC,
         "mask",
         "mask_block",
+        "pack_gqa",
         "block_dim",
         "split_tasks",
     }

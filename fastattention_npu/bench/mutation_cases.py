@@ -19,6 +19,7 @@ WHOLE_TASKS = {**SMALL_TILING, "block_dim": 3, "block_q": 16, "split_tasks": 0}
 SPLIT_TASKS = {**SMALL_TILING, "block_dim": 3, "split_tasks": 1}
 PREDICATE = {**SMALL_TILING, "mask": "predicate"}
 FULL_MASK = {**SMALL_TILING, "mask": "full"}
+PACKED = {**SMALL_TILING, "pack_gqa": 1}
 # Both slots of L0A, L0B (64 KB each) and L0C (128 KB) fill their memory to the last byte.
 FULL_L0 = {**SMALL_TILING, "block_q": 128, "l0_tile_kv": 128}
 
@@ -61,6 +62,12 @@ CASES = (
     Case(50, 600, b=2, mask=("add", "bk"), dtype="bf16"),
     Case(50, 330, h_q=2, mask=("fp32", "hqk"), tiling=PREDICATE, causal=True),
     Case(50, 330, mask=("fp32", "k"), softcap=5.0),
+    # The heads of a group as rows of one block: one token, strips that several heads share, heads cut by a strip.
+    Case(1, 600, h_q=8, h_kv=2, causal=True, tiling=PACKED),
+    Case(5, 330, h_q=6, h_kv=2, b=2, window=(40, 7), sinks=True, alibi=True, tiling=PACKED),
+    Case(20, 330, h_q=4, h_kv=1, window=(40, 7), tiling={**PACKED, "mask": "predicate"}),
+    Case(5, 330, h_q=6, h_kv=2, mask=("bool", "hqk"), d_v=40, tiling=PACKED),
+    Case(3, 5, h_q=6, h_kv=2, sinks=True, causal=True, used=(2,), layout="BNSD", tiling=PACKED),
     # Packed sequences, some of them empty.
     Case(65, 300, h_q=2, lens=((40, 300), (0, 5), (65, 65), (9, 0), (1, 270))),
     Case(65, 300, h_q=2, causal=True, lens=((40, 300), (0, 5), (65, 65), (9, 0)), tiling=WHOLE_TASKS),

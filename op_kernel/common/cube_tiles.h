@@ -8,25 +8,36 @@
 namespace fastattn {
 
 constexpr uint32_t FRACTAL_ELEMS = FRACTAL_ROWS * C0_B16_ELEMS;
-constexpr uint32_t DEPENDENT_MMAD_FRACTALS = 10;  // fewer output fractals: dependent Mmads need PIPE_M barriers
+constexpr uint64_t MAX_ND2NZ_PITCH_ELEMS = 65535;  // srcDValue and srcNdMatrixStride are uint16
+constexpr uint32_t DEPENDENT_MMAD_FRACTALS = 10;   // fewer output fractals: dependent Mmads need PIPE_M barriers
 
 __aicore__ inline uint32_t Fractals(uint32_t elems) { return (elems + FRACTAL_ROWS - 1) / FRACTAL_ROWS; }
 
-// rows x cols of GM (row pitch in elements) -> L1 strips of 16 columns, each of stripRows rows.
+// Matrices of rows x cols of GM (pitches in elements), one below the other -> L1 strips of 16 columns, each of
+// stripRows rows.
+template <class T>
+__aicore__ inline void LoadMatricesToL1(const AscendC::LocalTensor<T>& l1, const AscendC::GlobalTensor<T>& gm,
+                                        uint32_t matrices, uint64_t matrixPitch, uint32_t rows, uint32_t cols,
+                                        uint64_t rowPitch, uint32_t stripRows)
+{
+    AscendC::Nd2NzParams p;
+    p.ndNum = matrices;
+    p.nValue = rows;
+    p.dValue = cols;
+    p.srcNdMatrixStride = matrixPitch;
+    p.srcDValue = rowPitch;
+    p.dstNzC0Stride = stripRows;
+    p.dstNzNStride = 1;
+    p.dstNzMatrixStride = matrices > 1 ? rows * C0_B16_ELEMS : 0;
+    AscendC::DataCopy(l1, gm, p);
+}
+
+// One matrix.
 template <class T>
 __aicore__ inline void LoadRowsToL1(const AscendC::LocalTensor<T>& l1, const AscendC::GlobalTensor<T>& gm,
                                     uint32_t rows, uint32_t cols, uint64_t rowPitch, uint32_t stripRows)
 {
-    AscendC::Nd2NzParams p;
-    p.ndNum = 1;
-    p.nValue = rows;
-    p.dValue = cols;
-    p.srcNdMatrixStride = 0;
-    p.srcDValue = rowPitch;
-    p.dstNzC0Stride = stripRows;
-    p.dstNzNStride = 1;
-    p.dstNzMatrixStride = 0;
-    AscendC::DataCopy(l1, gm, p);
+    LoadMatricesToL1(l1, gm, 1, 0, rows, cols, rowPitch, stripRows);
 }
 
 // Left operand (rows x depth): zN -> zZ, one row or one column of fractals a call, whichever makes fewer calls.

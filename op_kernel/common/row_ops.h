@@ -70,6 +70,19 @@ __aicore__ inline void FillColumns(const Strip& s, uint32_t end, float value)
     Ordered();
 }
 
+// Rows first ... of a statistic = value.
+__aicore__ inline void FillStatistic(const UbFloat& statistic, uint32_t first, uint32_t rows, float value)
+{
+    const uint32_t end = first + rows;
+    for (uint32_t base = first / REPEAT_FP32_ELEMS * REPEAT_FP32_ELEMS; base < end; base += REPEAT_FP32_ELEMS) {
+        const uint32_t from = first > base ? first - base : 0;
+        const uint32_t lanes = (end - base < REPEAT_FP32_ELEMS ? end - base : REPEAT_FP32_ELEMS) - from;
+        uint64_t mask[2] = {(~uint64_t{0} >> (REPEAT_FP32_ELEMS - lanes)) << from, 0};
+        AscendC::Duplicate(statistic[base], value, mask, 1, 1, REPEAT_FP32_ELEMS / BLOCK_FP32_ELEMS);
+    }
+    Ordered();
+}
+
 // data -= statistic of the row, given spread over one 32 B block a row.
 __aicore__ inline void SubtractRowStatistic(const Strip& s, const UbFloat& spread)
 {

@@ -37,9 +37,15 @@ public:
 
     __aicore__ inline void Apply(const Strip& s, const Block& block, uint32_t blockRow)
     {
-        const bool shared = tiling_->attnMask.seq == 0;
+        const QueryBlock& queries = block.piece.queries;
+        const bool shared = (queries.tokens == 1 || tiling_->attnMask.seq == 0) &&
+                            (queries.tokens == queries.rows || tiling_->attnMask.head == 0);
         const uint32_t slot = ring_->Acquire();
-        Load(s, block, blockRow, slot, shared ? 1 : s.rows);
+        for (uint32_t row = 0; row < (shared ? 1 : s.rows);) {
+            const RowSpan span = SpanAt(tiling_->attnMask, block.piece, 0, blockRow + row, blockRow + s.rows);
+            Load(s, row, shared ? 1 : span.rows, span.offset + block.col0, span.pitch, slot);
+            row += span.rows;
+        }
         ring_->Publish(slot);
         ring_->Await(slot);
         if (TakesWholeRows()) {
@@ -59,17 +65,17 @@ private:
         return SlotTensor<E>(AscendC::TPosition::VECCALC, buffer, slot);
     }
 
-    // Rows of the tensor -> the slot, in the pitch of the strip. Zero bytes fill up a row's last 32 B block.
-    __aicore__ inline void Load(const Strip& s, const Block& block, uint32_t blockRow, uint32_t slot, uint32_t rows)
+    // Rows of the tensor -> rows row ... of the slot, in the pitch of the strip. Zero bytes fill up a row's last 32 B
+    // block.
+    __aicore__ inline void Load(const Strip& s, uint32_t row0, uint32_t rows, uint64_t offset, uint64_t pitch,
+                                uint32_t slot)
     {
-        const auto ub = Ub<uint8_t>(ub_.mask, slot);
-        const uint64_t first = block.piece.batch * tiling_->attnMask.batch + block.piece.head * tiling_->attnMask.head +
-                               (static_cast<uint64_t>(block.piece.queries.row0) + blockRow) * tiling_->attnMask.seq;
-        const uint64_t gm = (first + block.col0) * elementBytes_;
         const uint32_t bytes = s.cols * elementBytes_;
         const uint32_t used = static_cast<uint32_t>(RoundUp(bytes, BLOCK_BYTES));
         const uint32_t pitchBytes = s.pitch * elementBytes_;
-        const uint64_t rowBytes = tiling_->attnMask.seq * elementBytes_;
+        const uint64_t rowBytes = pitch * elementBytes_;
+        const uint64_t gm = offset * elementBytes_;
+        const auto ub = Ub<uint8_t>(ub_.mask, slot)[row0 * pitchBytes];
         const AscendC::DataCopyPadExtParams<uint8_t> pad(true, 0, used - bytes, 0);
         if (rowBytes >= bytes && rowBytes - bytes <= MAX_GAP_BYTES) {
             AscendC::DataCopyPad(

@@ -98,8 +98,9 @@ public:
         }
     }
 
-    // A task without any visible key: O = 0, lse = -inf or the sink's logit.
-    __aicore__ inline void StoreEmpty(const Piece& piece, const RowShare& share, float lse)
+    // A task without any visible key: O = 0, lse = -inf or the sink's logit, from statistics that have seen no score.
+    __aicore__ inline void StoreEmpty(const Piece& piece, const RowShare& share, const UbFloat& rowMax,
+                                      const UbFloat& rowSum)
     {
         if (share.rows == 0) {
             return;
@@ -107,11 +108,8 @@ public:
         slotO_ = ringO_.Acquire();
         AscendC::Duplicate(OutputStrip(0, share.rows).data, 0.0F, static_cast<int32_t>(share.rows * pitch_));
         Ordered();
-        StoreRows(piece, share);
+        StoreResult(piece, share, rowMax, rowSum);
         ReleaseOutput();
-        const uint32_t slot = ringStatistics_.Acquire();
-        AscendC::Duplicate(Ub<float>(ub_.lse, 0), lse, static_cast<int32_t>(share.rows));
-        SendLse(piece, share, slot);
     }
 
     // Adds up the parts of a split task: this group's and those of the groups that follow.
@@ -214,23 +212,42 @@ private:
             NarrowRows(narrow, output.pitch, output);
             ringRows_.Publish(slot);
             ringRows_.Await(slot);
-            const uint64_t offset = TokenOffset(tiling_->o, piece, piece.sequence.startQ,
-                                                piece.queries.row0 + share.row0 + row, piece.head);
-            const uint64_t gap = (tiling_->o.seq - output.cols) * HALF_BYTES;
-            AscendC::DataCopyPad(gmOut_[offset], narrow,
-                                 AscendC::DataCopyExtParams(output.rows, output.cols * HALF_BYTES, 0, gap, 0));
+            const uint32_t first = share.row0 + row;
+            for (uint32_t done = 0; done < output.rows;) {
+                const RowSpan span =
+                    SpanAt(tiling_->o, piece, piece.sequence.startQ, first + done, first + output.rows);
+                const uint64_t gap = (span.pitch - output.cols) * HALF_BYTES;
+                AscendC::DataCopyPad(gmOut_[span.offset], narrow[done * output.pitch],
+                                     AscendC::DataCopyExtParams(span.rows, output.cols * HALF_BYTES, 0, gap, 0));
+                done += span.rows;
+            }
             ringRows_.Release(slot);
         }
     }
 
+    // Rows of several heads start anywhere in UB: they leave from one 32 B block each.
     __aicore__ inline void SendLse(const Piece& piece, const RowShare& share, uint32_t slot)
     {
+        const TensorStrides strides{tiling_->lseBatchStride, 1, tiling_->lseHeadStride};
+        const bool packed = tiling_->packGqa != 0;
+        if (packed) {
+            SpreadRowStatistic(Ub<float>(ub_.lseSpread, 0), Ub<float>(ub_.lse, 0), share.rows);
+        }
         ringStatistics_.Publish(slot);
         ringStatistics_.Await(slot);
-        const uint64_t offset = piece.batch * tiling_->lseBatchStride + piece.head * tiling_->lseHeadStride +
-                                piece.sequence.startQ + piece.queries.row0 + share.row0;
-        AscendC::DataCopyPad(gmLse_[offset], Ub<float>(ub_.lse, 0),
-                             AscendC::DataCopyExtParams(1, share.rows * FLOAT_BYTES, 0, 0, 0));
+        const uint32_t end = share.row0 + share.rows;
+        for (uint32_t done = 0; done < share.rows;) {
+            const RowSpan span = SpanAt(strides, piece, piece.sequence.startQ, share.row0 + done, end);
+            if (packed) {
+                AscendC::DataCopyPad(
+                    gmLse_[span.offset], Ub<float>(ub_.lseSpread, 0)[done * BLOCK_FP32_ELEMS],
+                    AscendC::DataCopyExtParams(span.rows, FLOAT_BYTES, 0, (span.pitch - 1) * FLOAT_BYTES, 0));
+            } else {
+                AscendC::DataCopyPad(gmLse_[span.offset], Ub<float>(ub_.lse, 0),
+                                     AscendC::DataCopyExtParams(1, share.rows * FLOAT_BYTES, 0, 0, 0));
+            }
+            done += span.rows;
+        }
         ringStatistics_.Release(slot);
     }
 

@@ -4,6 +4,7 @@
 // are combined at the end (combine.h). Everything is computed on the device, because lengths may be known only there.
 #pragma once
 #include "kernel_operator.h"
+#include "packing.h"
 #include "storage.h"
 
 namespace fastattn {
@@ -53,8 +54,9 @@ private:
 
 // A query block of a sequence and the keys that any of its rows sees; the same for every head.
 struct QueryBlock {
-    uint32_t row0;
-    uint32_t rows;
+    uint32_t row0;    // first token
+    uint32_t tokens;  // of each of the task's heads
+    uint32_t rows;    // of all of them
     uint32_t keysBegin;
     uint32_t keysEnd;
     int64_t rowOffset;  // first row's position on the key axis: windows are aligned to the sequences' ends
@@ -65,15 +67,16 @@ struct QueryBlock {
 __aicore__ inline QueryBlock MakeQueryBlock(const FlashAttentionTiling& t, const Sequence& s, uint32_t index)
 {
     QueryBlock block{};
-    block.row0 = index * t.blockQ;
-    const uint32_t rowsLeft = s.lengthQ > block.row0 ? s.lengthQ - block.row0 : 0;
-    block.rows = rowsLeft < t.blockQ ? rowsLeft : t.blockQ;
+    block.row0 = index * BlockTokens(t);
+    const uint32_t tokensLeft = s.lengthQ > block.row0 ? s.lengthQ - block.row0 : 0;
+    block.tokens = tokensLeft < BlockTokens(t) ? tokensLeft : BlockTokens(t);
+    block.rows = block.tokens * PackedHeads(t);
     const int64_t keys = s.lengthKv;
     block.rowOffset = static_cast<int64_t>(block.row0) + keys - s.lengthQ;
     int64_t begin = 0;
     int64_t end = keys;
     if (t.windowRight >= 0) {
-        const int64_t limit = block.rowOffset + block.rows + t.windowRight;
+        const int64_t limit = block.rowOffset + block.tokens + t.windowRight;
         end = limit < end ? limit : end;
     }
     if (t.windowLeft >= 0) {
@@ -100,7 +103,7 @@ struct Piece {
     Sequence sequence;
     QueryBlock queries;
     uint32_t batch;
-    uint32_t head;
+    uint32_t head;  // the first, if the task has several
     uint32_t keysBegin;
     uint32_t keysEnd;
     bool empty;     // a task without visible keys: only its output is to be written
@@ -119,7 +122,7 @@ public:
         tiling_ = &tiling;
         lengths_ = &lengths;
         group_ = group;
-        numTasks_ = tiling.batch * tiling.headsQ * tiling.numBlocksQ;
+        numTasks_ = tiling.batch * TaskHeads(tiling) * tiling.numBlocksQ;
         if (tiling.splitTasks != 0) {
             total_ = TotalUnits();
             rangeBegin_ = BoundaryOf(total_, group);
@@ -138,7 +141,7 @@ public:
         for (uint32_t batch = 0; batch < tiling_->batch; ++batch) {
             const Sequence s = lengths_->Of(batch);
             for (uint32_t i = 0; i < tiling_->numBlocksQ; ++i) {
-                total += UnitsOf(MakeQueryBlock(*tiling_, s, i)) * tiling_->headsQ;
+                total += UnitsOf(MakeQueryBlock(*tiling_, s, i)) * TaskHeads(*tiling_);
             }
         }
         return total;
@@ -178,10 +181,11 @@ private:
             if (task >= numTasks_) {
                 return false;  // only the last round is incomplete
             }
-            const uint32_t heads = tiling_->batch * tiling_->headsQ;
+            const uint32_t taskHeads = TaskHeads(*tiling_);
+            const uint32_t heads = tiling_->batch * taskHeads;
             const uint32_t index = task % heads;
-            piece_.batch = index / tiling_->headsQ;
-            piece_.head = index % tiling_->headsQ;
+            piece_.batch = index / taskHeads;
+            piece_.head = index % taskHeads * PackedHeads(*tiling_);
             piece_.sequence = lengths_->Of(piece_.batch);
             piece_.queries = MakeQueryBlock(*tiling_, piece_.sequence, tiling_->numBlocksQ - 1 - task / heads);
             SetWhole();
@@ -194,6 +198,7 @@ private:
     // Tasks in the order batch, query block, head; empty ones belong to the group whose range they fall into.
     __aicore__ inline bool NextInRange(bool empty)
     {
+        const uint32_t taskHeads = TaskHeads(*tiling_);
         for (; batch_ < tiling_->batch; ++batch_, query_ = 0) {
             if (query_ == 0 && head_ == 0) {
                 piece_.sequence = lengths_->Of(batch_);
@@ -202,15 +207,15 @@ private:
                 piece_.batch = batch_;
                 piece_.queries = MakeQueryBlock(*tiling_, piece_.sequence, query_);
                 const uint64_t units = UnitsOf(piece_.queries);
-                if (head_ == 0 && units != 0 && unit_ + units * tiling_->headsQ <= rangeBegin_) {
-                    unit_ += units * tiling_->headsQ;  // this row of tasks lies before the range
+                if (head_ == 0 && units != 0 && unit_ + units * taskHeads <= rangeBegin_) {
+                    unit_ += units * taskHeads;  // this row of tasks lies before the range
                     continue;
                 }
                 if (!empty && unit_ >= rangeEnd_ && units != 0) {
                     return false;
                 }
-                while (head_ < tiling_->headsQ) {
-                    piece_.head = head_++;
+                while (head_ < taskHeads) {
+                    piece_.head = head_++ * PackedHeads(*tiling_);
                     taskBegin_ = unit_;
                     unit_ += units;
                     if (Clip(units, empty)) {

@@ -32,7 +32,7 @@ public:
     __aicore__ inline void Begin(const Block& block)
     {
         if (tiling_->hasAlibi != 0 && block.first) {
-            slope_ = gmSlopes_.GetValue(block.piece.batch * tiling_->alibiBatchStride + block.piece.head);
+            slope_ = SlopeOf(block.piece, 0);
         }
     }
 
@@ -40,7 +40,7 @@ public:
     __aicore__ inline void Apply(const Strip& s, const Block& block, uint32_t blockRow)
     {
         const StripCut cut = windows_.CutOf(s, block, blockRow);
-        if (cut.Nothing()) {
+        if (cut.nothing) {
             // The block is visible to other rows, but to none of this strip.
             AscendC::Duplicate(s.data, MASKED_SCORE, static_cast<int32_t>(s.rows * s.pitch));
             Ordered();
@@ -51,8 +51,13 @@ public:
         } else {
             ScaleRows(s, tiling_->softmaxScale);
         }
-        if (tiling_->hasAlibi != 0) {
-            AddAlibi(s, block, blockRow);
+        for (uint32_t row = 0; tiling_->hasAlibi != 0 && row < s.rows;) {
+            const HeadRun run = RunAt(block.piece.queries.tokens, blockRow + row, blockRow + s.rows);
+            if (tiling_->packGqa != 0) {
+                slope_ = SlopeOf(block.piece, run.head);
+            }
+            AddAlibi({s.data[row * s.pitch], run.rows, s.cols, s.pitch}, block, run.token);
+            row += run.rows;
         }
         const bool wholeRows = windows_.TakesWholeRows(cut) || tensor_.TakesWholeRows();
         const uint32_t end = RoundUp(s.cols, wholeRows ? MASK_ROW_ALIGN_ELEMS : REPEAT_FP32_ELEMS);
@@ -82,6 +87,11 @@ private:
         Ordered();
     }
 
+    __aicore__ inline float SlopeOf(const Piece& piece, uint32_t head) const
+    {
+        return gmSlopes_.GetValue(piece.batch * tiling_->alibiBatchStride + piece.head + head);
+    }
+
     // The ramp lies behind the M-mask's bits, where there are any.
     __aicore__ inline void LoadRamp(GM_ADDR mask)
     {
@@ -106,12 +116,13 @@ private:
     }
 
     // score -= slope * |column - (row + keys - queries)|, 64 columns at a time.
-    __aicore__ inline void AddAlibi(const Strip& s, const Block& block, uint32_t blockRow)
+    // token: of the strip's first row.
+    __aicore__ inline void AddAlibi(const Strip& s, const Block& block, uint32_t token)
     {
         const UbFloat ramp = Ub<float>(ub_.ramp, 0);
         const UbFloat spread = Ub<float>(ub_.broadcast, 0);
         const UbFloat distance0 = Ub<float>(ub_.rowTmp, 0);  // of column 0, a value a row
-        const int64_t rowPosition = block.piece.queries.rowOffset + blockRow;
+        const int64_t rowPosition = block.piece.queries.rowOffset + token;
         const auto rows = static_cast<int32_t>(RoundUp(s.rows, BLOCK_FP32_ELEMS));
         AscendC::Muls(distance0, ramp, -1.0F, rows);
         Ordered();

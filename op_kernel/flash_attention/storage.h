@@ -57,6 +57,7 @@ struct UbMap {
     Buffer rowSum;     // ring x rowsPerVectorCore fp32
     Buffer rowTmp;     // rowsPerVectorCore fp32
     Buffer lse;        // 2 x rowsPerVectorCore fp32: row statistics on their way to GM
+    Buffer lseSpread;  // rowsPerVectorCore x 8 fp32: the same, one 32 B block a row, for packed rows only
     Buffer ramp;       // blockKv fp32: 0, 1, 2 ..., for ALiBi and the predicate only
     Buffer rescale;    // ring x rowsPerVectorCore fp32: exp(old max - new max) of each block in flight
 };
@@ -154,6 +155,7 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     map.lse = PlaceAfter(map.rowTmp.EndBytes(), rowStatBytes, 2);
     map.rescale = PlaceAfter(map.lse.EndBytes(), rowStatBytes, t.ring);
     map.ramp = PlaceAfter(map.rescale.EndBytes(), NeedsRamp(t) ? t.blockKv * FLOAT_BYTES : 0, 1);
+    map.lseSpread = PlaceAfter(map.ramp.EndBytes(), t.packGqa != 0 ? RowsPerVectorCore(t.blockQ) * BLOCK_BYTES : 0, 1);
     return map;
 }
 

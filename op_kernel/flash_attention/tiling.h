@@ -88,6 +88,7 @@ struct FlashAttentionTiling {
     // Schedule.
     uint32_t blockDim;    // core groups launched
     uint32_t numBlocksQ;  // query blocks of one (batch, head)
+    uint32_t packGqa;     // 1: the query heads of a key head are rows of one block, see packing.h
     uint32_t splitTasks;  // 1: keys of a query block may be split between groups, see schedule.h
 };
 

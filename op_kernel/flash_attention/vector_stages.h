@@ -50,7 +50,7 @@ public:
         const RowShare share = ShareOf(block.rows);
         modifiers_.Begin(block);
         if (block.first) {
-            StartRowStatistics(block);
+            StartRowStatistics(block.piece, RowMax(block), RowSum(block));
         }
         for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
             const uint32_t left = share.rows - row;
@@ -72,7 +72,10 @@ public:
 
     __aicore__ inline void StoreEmpty(const Piece& piece)
     {
-        output_.StoreEmpty(piece, ShareOf(piece.queries.rows), SinkOf(piece));
+        const UbFloat rowMax = Ub<float>(ub_.rowMax, 0);
+        const UbFloat rowSum = Ub<float>(ub_.rowSum, 0);
+        StartRowStatistics(piece, rowMax, rowSum);
+        output_.StoreEmpty(piece, ShareOf(piece.queries.rows), rowMax, rowSum);
     }
 
     __aicore__ inline void Combine(const PieceCursor& cursor)
@@ -108,19 +111,26 @@ private:
         return Ub<float>(ub_.rescale, block.index % tiling_->ring);
     }
 
-    __aicore__ inline float SinkOf(const Piece& piece) const
-    {
-        return tiling_->hasSinks != 0 ? gmSinks_.GetValue(piece.head) : MASKED_SCORE;
-    }
-
     // A sink is one more key, of the task's first part: its logit starts the maximum, its weight exp(0) the sum.
-    __aicore__ inline void StartRowStatistics(const Block& block)
+    __aicore__ inline void StartRowStatistics(const Piece& piece, const UbFloat& rowMax, const UbFloat& rowSum)
     {
         const auto rows = static_cast<int32_t>(RowsPerVectorCore(tiling_->blockQ));
-        const float sink = block.piece.begins ? SinkOf(block.piece) : MASKED_SCORE;
-        AscendC::Duplicate(RowMax(block), sink > ROW_MAX_START ? sink : ROW_MAX_START, rows);
-        AscendC::Duplicate(RowSum(block), sink > ROW_MAX_START ? 1.0F : 0.0F, rows);
+        AscendC::Duplicate(rowMax, ROW_MAX_START, rows);
+        AscendC::Duplicate(rowSum, 0.0F, rows);
         Ordered();
+        if (tiling_->hasSinks == 0 || !piece.begins) {
+            return;
+        }
+        const RowShare share = ShareOf(piece.queries.rows);
+        for (uint32_t row = 0; row < share.rows;) {
+            const HeadRun run = RunAt(piece.queries.tokens, share.row0 + row, share.row0 + share.rows);
+            const float sink = gmSinks_.GetValue(piece.head + run.head);
+            if (sink > ROW_MAX_START) {
+                FillStatistic(rowMax, row, run.rows, sink);
+                FillStatistic(rowSum, row, run.rows, 1.0F);
+            }
+            row += run.rows;
+        }
     }
 
     // blockRow: row within the block; row: row within this core's share.

@@ -104,6 +104,25 @@ __aicore__ inline uint64_t TokenOffset(const TensorStrides& strides, const Piece
     return piece.batch * strides.batch + (static_cast<uint64_t>(start) + token) * strides.seq + head * strides.head;
 }
 
+// Consecutive rows of a piece's block that lie at one pitch in an operand.
+struct RowSpan {
+    uint32_t rows;
+    uint64_t offset;  // elements
+    uint64_t pitch;   // elements
+};
+
+// The span that starts at a row of the block, cut off at row `end`: the tokens of one head, or the heads of one token.
+__aicore__ inline RowSpan SpanAt(const TensorStrides& strides, const Piece& piece, uint32_t start, uint32_t row,
+                                 uint32_t end)
+{
+    const HeadRun run = RunAt(piece.queries.tokens, row, end);
+    const uint64_t offset = TokenOffset(strides, piece, start, piece.queries.row0 + run.token, piece.head + run.head);
+    if (piece.queries.tokens == 1) {
+        return {end - row, offset, strides.head};
+    }
+    return {run.rows, offset, strides.seq};
+}
+
 // Cross-core flags of the attention kernel (mode 2: one cube core with its two vector cores), one set a level-1 block.
 enum CrossCoreFlag : uint16_t {
     S_READY = 0,  // cube -> vector: scores of a block are in the workspace
