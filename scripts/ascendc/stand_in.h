@@ -11,6 +11,7 @@
 #define __host_aicore__
 #define __global__
 #define __mix__(cube, vector)
+#define __schedmode__(mode)
 #define __cube__
 #define __vector__
 #define __inout_pipe__(...)

@@ -9,6 +9,7 @@
 #define __global__
 #define __aicore__
 #define __mix__(cube, vector)
+#define __schedmode__(mode)
 #define GM_ADDR __gm__ uint8_t*
 #define ASCEND_IS_AIC (is_aic())
 #define ASCEND_IS_AIV (!is_aic())
