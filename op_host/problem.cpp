@@ -79,8 +79,8 @@ void CheckStrides(const Problem& p, const Operand& operand, Reasons& reasons)
     for (size_t i = 0; i < strides.size(); ++i) {
         CheckLimit(strideLimit, name + " " + dims[i] + " stride", strides[i], reasons);
     }
+    CheckLimit(LimitOf("gm_pitch"), name + " seq stride", strides[1], reasons);
     if (name != "o") {
-        CheckLimit(LimitOf("gm_pitch"), name + " seq stride", strides[1], reasons);
         return;
     }
     const int64_t counts[] = {p.hasCuSeqlens ? 1 : p.b, operand.seq, operand.heads};

@@ -147,6 +147,9 @@ void CheckSchedule(const FlashAttentionTiling& t, const SocSpec& soc, Reasons& r
                            "raise block_q or set pack_gqa to 0"});
         return;
     }
+    if (t.packGqa != 0) {
+        CheckLimit(LimitOf("gm_pitch"), "o head stride with pack_gqa", static_cast<int64_t>(t.o.head), reasons);
+    }
     const double tasks = static_cast<double>(t.batch) * TaskHeads(t) * t.numBlocksQ;
     if (tasks > UINT32_MAX) {
         reasons.push_back({"b * h_q * query blocks", NumberText(tasks),

@@ -228,14 +228,16 @@ def compare(name: str, got: npt.NDArray[Any], expected: npt.NDArray[Any], tolera
     return None
 
 
-def run_case(case: Case, library: str | Path = "", checks: bool = True, trace: bool = False) -> Verdict:
+def run_case(
+    case: Case, library: str | Path = "", checks: bool = True, trace: bool = False, threads: int = 1
+) -> Verdict:
     """Runs the kernel of `library` (the package's own if empty) on one case."""
     prepared = prepare(case)
     o = to_bits(np.full(prepared.o.shape, np.nan), case.dtype)
     lse = np.full(prepared.lse.shape, np.nan, np.float32)
     arrays = prepared.inputs | {"o": o, "lse": lse}
     operands = {name: (array.ctypes.data, extent_bytes(array)) for name, array in arrays.items()}
-    options: dict[str, Any] = {"threads": 1, "checks": checks, "kernel_library": str(library)}
+    options: dict[str, Any] = {"threads": threads, "checks": checks, "kernel_library": str(library)}
     if trace:
         options["listing"] = True
     plan = prepared.plan

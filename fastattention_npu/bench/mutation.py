@@ -210,6 +210,9 @@ def print_summary(figures: dict[str, Any]) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="judge every N-th mutant only")
+    parser.add_argument(
+        "--file", default="", metavar="TEXT", help="judge mutants of files with TEXT in their path only"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -218,7 +221,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="fastattn-mutation-") as folder:
             schema = build_schema(Path(folder))
-            chosen = range(0, len(schema.mutants), max(1, args.every))
+            chosen = [n for n, mutant in enumerate(schema.mutants) if args.file in mutant.file][:: max(1, args.every)]
             with Bench(schema, Progress(), *all_cases()) as bench:
                 results = bench.judge(chosen)
     except (BackendUnavailableError, BaselineError, EditError) as error:

@@ -16,7 +16,8 @@ SHORT_RING = {**SMALL_TILING, "block_q": 16, "ring": 2, "preload": 1, "l0_tile_k
 TWO_GROUPS = {**SMALL_TILING, "block_dim": 2, "block_q": 16}
 WIDE = {**SMALL_TILING, "block_kv": 512, "mask_block": 512, "l1_tile_kv": 256}
 WHOLE_TASKS = {**SMALL_TILING, "block_dim": 3, "block_q": 16, "split_tasks": 0}
-SPLIT_TASKS = {**SMALL_TILING, "block_dim": 3, "split_tasks": 1}
+SPLIT_GROUPS = {"block_dim": 3, "split_tasks": 1}
+SPLIT_TASKS = {**SMALL_TILING, **SPLIT_GROUPS}
 PREDICATE = {**SMALL_TILING, "mask": "predicate"}
 FULL_MASK = {**SMALL_TILING, "mask": "full"}
 PACKED = {**SMALL_TILING, "pack_gqa": 1}
@@ -124,6 +125,7 @@ def bounded_feature_cases() -> Iterator[Case]:
         yield Case(s_q, 300, alibi=True, h_q=2)
         yield Case(s_q, 30, sinks=True, causal=True, h_q=2)
         yield Case(s_q, 300, d=24, d_v=s_q)
+    yield from bounded_mask_cases()
     for a in (0, 1, 33):
         for b in (0, 1, 300):
             yield Case(max(65, b), 300, h_q=2, lens=((a, b), (65, 300), (b, a)))
@@ -133,6 +135,26 @@ def bounded_feature_cases() -> Iterator[Case]:
             yield Case(s_q, s_kv, h_q=2, tiling=SPLIT_TASKS)
             yield Case(s_q, s_kv, h_q=2, causal=True, sinks=True, tiling=SPLIT_TASKS)
             yield Case(s_q, s_kv, h_q=2, causal=True, tiling=WHOLE_TASKS)
+
+
+def bounded_mask_cases() -> Iterator[Case]:
+    """Every mask mode and kind of tensor, shared by rows, heads and batch entries or not, and packed rows."""
+    for tiling in (PREDICATE, FULL_MASK):
+        for left, right in ((-1, 0), (17, -1), (40, 7), (0, 0)):
+            for s_q in (1, 9, 40, 300):
+                yield Case(s_q, 290, window=(left, right), h_q=2, tiling=tiling)
+    for kind in ("bool", "add", "fp32"):
+        for dims in ("bhqk", "hk", "qk", "k"):
+            for s_q in (1, 8, 33, 50):
+                yield Case(s_q, 330, h_q=2, b=2, mask=(kind, dims))
+                yield Case(s_q, 256, h_q=4, h_kv=2, mask=(kind, dims), tiling=PACKED)
+            yield Case(50, 700, h_q=2, causal=True, mask=(kind, dims), dtype="bf16", tiling=TALL_STRIPS)
+    for s_q in (1, 2, 5, 8, 20):
+        for heads in ((4, 2), (8, 1), (3, 1), (15, 3)):
+            h_q, h_kv = heads
+            yield Case(s_q, 300, h_q=h_q, h_kv=h_kv, window=(40, 7), sinks=True, alibi=True, tiling=PACKED)
+            yield Case(s_q, 600, h_q=h_q, h_kv=h_kv, causal=True, layout="BNSD", tiling={**PACKED, "mask": "predicate"})
+    yield Case(20, 700, h_q=4, h_kv=1, causal=True, sinks=True, tiling={**PACKED, **SPLIT_GROUPS})
 
 
 def all_cases() -> tuple[list[RunnableCase], list[RunnableCase]]:

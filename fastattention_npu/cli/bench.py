@@ -8,7 +8,9 @@ from typing import Any
 BENCHMARKS = {
     "calibration": ("fastattention_npu.bench.calibration", "run"),
     "cooperative": ("fastattention_npu.cooperative.bench", "bench_cooperative"),
+    "mask": ("fastattention_npu.bench.masks", "run"),
     "mutation": ("fastattention_npu.bench.mutation", "run"),
+    "packing": ("fastattention_npu.bench.packing", "run"),
 }
 
 

@@ -13,23 +13,43 @@ constexpr uint32_t DEPENDENT_MMAD_FRACTALS = 10;   // fewer output fractals: dep
 
 __aicore__ inline uint32_t Fractals(uint32_t elems) { return (elems + FRACTAL_ROWS - 1) / FRACTAL_ROWS; }
 
-// Matrices of rows x cols of GM (pitches in elements), one below the other -> L1 strips of 16 columns, each of
-// stripRows rows.
+// Matrices in GM, pitches in elements.
+struct GmMatrices {
+    uint32_t count;
+    uint64_t pitch;
+    uint32_t rows;  // of each
+    uint32_t cols;
+    uint64_t rowPitch;
+};
+
+// Matrices of GM, one below the other -> L1 strips of 16 columns, each of stripRows rows. Rows or matrices further
+// apart than ND2NZ can say travel one by one, which is slow.
 template <class T>
 __aicore__ inline void LoadMatricesToL1(const AscendC::LocalTensor<T>& l1, const AscendC::GlobalTensor<T>& gm,
-                                        uint32_t matrices, uint64_t matrixPitch, uint32_t rows, uint32_t cols,
-                                        uint64_t rowPitch, uint32_t stripRows)
+                                        const GmMatrices& m, uint32_t stripRows)
 {
+    const bool farRows = m.rows > 1 && m.rowPitch > MAX_ND2NZ_PITCH_ELEMS;
+    const bool farMatrices = m.count > 1 && m.pitch > MAX_ND2NZ_PITCH_ELEMS;
+    const uint32_t rows = farRows ? 1 : m.rows;
     AscendC::Nd2NzParams p;
-    p.ndNum = matrices;
     p.nValue = rows;
-    p.dValue = cols;
-    p.srcNdMatrixStride = matrixPitch;
-    p.srcDValue = rowPitch;
+    p.dValue = m.cols;
+    p.srcDValue = rows == 1 ? m.cols : m.rowPitch;  // one row has no pitch
     p.dstNzC0Stride = stripRows;
     p.dstNzNStride = 1;
-    p.dstNzMatrixStride = matrices > 1 ? rows * C0_B16_ELEMS : 0;
-    AscendC::DataCopy(l1, gm, p);
+    if (!farRows && !farMatrices) {
+        p.ndNum = m.count;
+        p.srcNdMatrixStride = m.count > 1 ? m.pitch : 0;
+        p.dstNzMatrixStride = m.count > 1 ? rows * C0_B16_ELEMS : 0;
+        AscendC::DataCopy(l1, gm, p);
+        return;
+    }
+    p.ndNum = 1;
+    p.srcNdMatrixStride = 0;
+    p.dstNzMatrixStride = 0;
+    for (uint32_t row = 0; row < m.count * m.rows; row += rows) {
+        AscendC::DataCopy(l1[row * C0_B16_ELEMS], gm[row / m.rows * m.pitch + row % m.rows * m.rowPitch], p);
+    }
 }
 
 // One matrix.
@@ -37,7 +57,7 @@ template <class T>
 __aicore__ inline void LoadRowsToL1(const AscendC::LocalTensor<T>& l1, const AscendC::GlobalTensor<T>& gm,
                                     uint32_t rows, uint32_t cols, uint64_t rowPitch, uint32_t stripRows)
 {
-    LoadMatricesToL1(l1, gm, 1, 0, rows, cols, rowPitch, stripRows);
+    LoadMatricesToL1(l1, gm, {1, 0, rows, cols, rowPitch}, stripRows);
 }
 
 // Left operand (rows x depth): zN -> zZ, one row or one column of fractals a call, whichever makes fewer calls.

@@ -2,9 +2,8 @@
 // L1 -> L0 -> L0C tiles (level 2) into the block's workspace slot. Softmax happens elsewhere; this file must not know
 // it.
 #pragma once
-#include "../common/cube_tiles.h"
 #include "../common/pipeline.h"
-#include "work.h"
+#include "query_rows.h"
 
 namespace fastattn {
 
@@ -144,17 +143,7 @@ private:
     __aicore__ inline void LoadQuery(const Block& block)
     {
         slotQ_ = ringQ_.Acquire();
-        const auto l1 = L1Slot(AscendC::TPosition::A1, l1_.q, slotQ_);  // [rows, headDimQk]
-        const uint32_t stripRows = Fractals(block.rows) * FRACTAL_ROWS;
-        const uint32_t tokens = block.piece.queries.tokens;
-        for (uint32_t row = 0; row < block.rows;) {
-            const RowSpan span = SpanAt(tiling_->q, block.piece, block.piece.sequence.startQ, row, block.rows);
-            const bool allHeads = span.rows == tokens && tiling_->q.head <= MAX_ND2NZ_PITCH_ELEMS;
-            const uint32_t heads = allHeads ? block.rows / tokens : 1;
-            LoadMatricesToL1(l1[row * C0_B16_ELEMS], gmQ_[span.offset], heads, heads > 1 ? tiling_->q.head : 0,
-                             span.rows, tiling_->headDimQk, span.pitch, stripRows);
-            row += heads * span.rows;
-        }
+        LoadQueryRows(L1Slot(AscendC::TPosition::A1, l1_.q, slotQ_), gmQ_, *tiling_, block.piece);
         ringQ_.Publish(slotQ_);
         ringQ_.Await(slotQ_);
     }

@@ -99,13 +99,8 @@ private:
         const uint32_t rows = shared ? 1 : s.rows;
         AscendC::Cast(wide, Ub<uint8_t>(ub_.mask, slot), AscendC::RoundMode::CAST_NONE, rows * s.pitch);
         Ordered();
-        AscendC::ResetMask();  // comparisons take the mask as they find it
-        const uint32_t rowsAtOnce = MAX_REPEATS * REPEAT_HALF_ELEMS / s.pitch;
-        for (uint32_t row = 0; row < rows; row += rowsAtOnce) {
-            const uint32_t some = rows - row < rowsAtOnce ? rows - row : rowsAtOnce;
-            AscendC::Compares(bits[row * s.pitch / 8], wide[row * s.pitch], static_cast<half>(0.0F),
-                              AscendC::CMPMODE::NE, some * s.pitch);
-        }
+        // One instruction: two fp32 slots of a strip in UB leave it at most 184 repeats. Cast left the mask full.
+        AscendC::Compares(bits, wide, static_cast<half>(0.0F), AscendC::CMPMODE::NE, rows * s.pitch);
         Ordered();
         if (shared && s.rows > 1) {
             const auto words = bits.template ReinterpretCast<uint16_t>();
@@ -141,8 +136,6 @@ private:
     }
 
     static constexpr uint64_t MAX_GAP_BYTES = 0xffffffff;  // DataCopyExtParams.srcStride is a uint32
-    static constexpr uint32_t MAX_REPEATS = 255;
-    static constexpr uint32_t REPEAT_HALF_ELEMS = REPEAT_BYTES / HALF_BYTES;
 
     const FlashAttentionTiling* tiling_ = nullptr;
     UbMap ub_{};

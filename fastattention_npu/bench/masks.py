@@ -1,0 +1,92 @@
+"""`fastattn bench mask`: memory and simulated cycles of the ways in which a window reaches the scores.
+
+tiling: windows of one M-mask. predicate: column indices compared with each row's bounds. full: an S x S tensor of
+bytes. These three compute the same blocks and differ in the tiling's `mask` only; sizes are op_host's choice for each.
+`alone` is the S x S tensor without `causal` or a window beside it: nothing tells the kernel what it may skip. Memory is
+computed, cycles are simulated (launch included, arithmetic left out) up to --upto, one head.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .._native import core
+from ..cli.text import byte_text, table
+from ..soc_config import load_soc
+from .timing import constant_bytes, simulate
+
+MODES = ("tiling", "predicate", "full", "alone")
+SIZES = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
+SHOWN_FIELDS = ("block_q", "block_kv", "l1_tile_kv", "l0_tile_kv", "strip_rows", "ring", "preload", "block_dim")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--soc", default="ascend910b2", help="a file of configs/soc (default %(default)s)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), metavar="S", help="sequence lengths")
+    parser.add_argument("--upto", type=int, default=16384, metavar="S", help="simulate up to S (default %(default)s)")
+    parser.add_argument("--window", type=int, default=1024, metavar="W", help="keys that a row of the window sees")
+    parser.add_argument("--head-dim", type=int, default=128, metavar="D")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+
+
+def run(args: argparse.Namespace) -> int:
+    answer = measure(args.sizes, args.upto, args.window, args.head_dim, args.soc, args.threads)
+    print(json.dumps(answer, indent=2) if args.json else as_text(answer))
+    return 0
+
+
+def measure(
+    sizes: Sequence[int], upto: int, window: int, head_dim: int, soc_name: str, threads: int = 1
+) -> dict[str, Any]:
+    """A row for every length and pattern; cycles None where they were not simulated."""
+    soc = load_soc(soc_name).values()
+    rows = []
+    for pattern, sides in (("causal", (-1, 0)), ("window", (window - 1, 0))):
+        for s in sizes:
+            problem = {"b": 1, "s_q": s, "s_kv": s, "h_q": 1, "h_kv": 1, "d": head_dim, "dtype": "fp16"}
+            modes = {mode: _one(problem, sides, mode, soc, s <= upto, threads) for mode in MODES}
+            rows.append({"pattern": pattern, "s": s, "modes": modes})
+    return {
+        "soc": soc_name,
+        "heads": 1,
+        "head_dim": head_dim,
+        "window": window,
+        "cycles_are": "simulated",
+        "rows": rows,
+    }
+
+
+def _one(
+    sizes: Mapping[str, Any], sides: tuple[int, int], mode: str, soc: Mapping[str, Any], simulated: bool, threads: int
+) -> dict[str, Any]:
+    problem = dict(sizes) | {"window_left": sides[0], "window_right": sides[1]}
+    overrides: dict[str, Any] = {"mask": mode}
+    if mode == "alone":
+        problem = dict(sizes) | {"mask_dtype": "bool", "mask_strides": (0, 0, sizes["s_kv"], 1)}
+        overrides = {}
+    if simulated:
+        timing = simulate(problem, soc, overrides, threads)
+        tiling, cycles = timing.tiling, timing.report["cycles"]
+    else:
+        tiling, cycles = core().plan(problem, dict(soc), overrides)["tiling"], None
+    memory = sizes["s_q"] * sizes["s_kv"] if mode in ("full", "alone") else constant_bytes(tiling)
+    return {"memory_bytes": memory, "cycles": cycles, "tiling": {name: tiling[name] for name in SHOWN_FIELDS}}
+
+
+def as_text(answer: Mapping[str, Any]) -> str:
+    header = ["pattern", "s", *(f"{mode} memory" for mode in MODES[:3]), *(f"{mode} cycles" for mode in MODES)]
+    header += ["predicate / tiling", "full / tiling", "alone / tiling"]
+    rows = []
+    for row in answer["rows"]:
+        modes = row["modes"]
+        cycles = [modes[mode]["cycles"] for mode in MODES]
+        ratios = [f"{x / cycles[0]:.2f}" if cycles[0] else "-" for x in cycles[1:]]
+        memory = [byte_text(modes[mode]["memory_bytes"]) for mode in MODES[:3]]
+        rows.append([row["pattern"], row["s"], *memory, *cycles, *ratios])
+    title = (
+        f"{answer['soc']}, one head of {answer['head_dim']}, fp16, window of {answer['window']} keys; cycles simulated"
+    )
+    return f"{title}\n{table(header, rows)}"
