@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from . import _autoload, ops  # noqa: F401  (_autoload comes before anything that imports torch)
 from .dispatch import backend, current_backend
 from .errors import ArgumentError, BackendUnavailableError, ConfigError
-from .flash_attn import flash_attn_func
+from .flash_attn import (
+    flash_attn_func,
+    flash_attn_kvpacked_func,
+    flash_attn_qkvpacked_func,
+    flash_attn_varlen_func,
+    flash_attn_varlen_kvpacked_func,
+    flash_attn_varlen_qkvpacked_func,
+)
+from .flash_attn_cache import flash_attn_with_kvcache
 
 if TYPE_CHECKING:
     from . import backends, reference, sim
@@ -29,6 +37,12 @@ __all__ = [
     "backends",
     "current_backend",
     "flash_attn_func",
+    "flash_attn_kvpacked_func",
+    "flash_attn_qkvpacked_func",
+    "flash_attn_varlen_func",
+    "flash_attn_varlen_kvpacked_func",
+    "flash_attn_varlen_qkvpacked_func",
+    "flash_attn_with_kvcache",
     "ops",
     "reference",
     "sim",

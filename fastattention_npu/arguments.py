@@ -1,28 +1,36 @@
-"""Argument checks of torch.ops.fastattn.flash_attention, shared by its fake and its real path.
+"""Argument checks of torch.ops.fastattn.flash_attention, shared by its fake and its real path and by every backend.
 
-Metadata only, so that both raise the same error: nothing here reads a tensor's values. Every reason is collected; rules
-that need an earlier one to hold (a size of a tensor of the wrong rank) are left out when it does not.
+Metadata only, so that fake and real raise the same error: nothing here reads a tensor's values (argument_values.py
+does, on the host). Every reason is collected; rules that need an earlier one to hold (a size of a tensor of the wrong
+rank) are left out when it does not. What a backend takes stands in limits.py.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import layouts, limits
+from .argument_tensors import mask_reasons, option_reasons
 from .errors import ArgumentError, Reason, did_you_mean
+from .options import Options
 
 HEADLINE = "flash_attention cannot take these arguments"
 DTYPE_NAMES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
 TORCH_DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
-DEVICES = ("cpu",)  # device types with a kernel
+DEVICE_BACKENDS = {"cuda": "cuda"}  # device type -> backend; CPU tensors go where dispatch.py says
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Checked sizes of a call (integers, or symbolic ones while tracing)."""
+    """Checked sizes of a call (integers, or symbolic ones while tracing).
+
+    s_q, s_kv: rows of every batch entry; of packed sequences at least those of the longest. tokens_q: rows of q, all
+    sequences together where they are packed. page_size: tokens of a page, or a whole cache row with cache_batch_idx; 0
+    where the batch entries of k lie in order.
+    """
 
     b: int
     s_q: int
@@ -30,76 +38,87 @@ class Problem:
     h_q: int
     h_kv: int
     d: int
+    d_v: int
     layout: str
+    kv_layout: str
+    tokens_q: int
+    page_size: int = 0
+
+    @property
+    def packed(self) -> bool:
+        return self.layout == "tnd"
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return layouts.shape_of(self.layout, self.b, self.tokens_q, self.h_q, self.d_v)
+
+    @property
+    def lse_shape(self) -> tuple[int, ...]:
+        return (self.h_q, self.tokens_q) if self.packed else (self.b, self.h_q, self.s_q)
 
 
 def check_arguments(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    softmax_scale: float | None,
-    seqused_k: Tensor | None,
-    layout: str,
-    head_dim: int | None,
+    options: Options,
     backend: str,
+    headline: str = HEADLINE,
+    more: Sequence[Reason] = (),
 ) -> Problem:
-    """The call's sizes; raises ArgumentError with every reason why `backend` cannot serve it."""
+    """The call's sizes; raises ArgumentError with every reason why `backend` cannot serve it, `more` first."""
     tensors = {"q": q, "k": k, "v": v}
     reasons = [
-        *_device_reasons(tensors, seqused_k),
+        *more,
+        *_device_reasons(tensors, options, backend),
         *_dtype_reasons(tensors, backend),
-        *_scale_reasons(softmax_scale),
+        *_number_reasons(options),
     ]
-    name = limits.LAYOUTS.get(layout.lower())
+    name = limits.LAYOUTS.get(options.layout.lower())
     if name is None:
-        nearest = did_you_mean(layout, limits.LAYOUTS, "name one of these, or permute the tensors")
-        reasons.append(Reason("layout", repr(layout), f"one of {', '.join(limits.LAYOUTS)}", nearest))
-        raise ArgumentError(HEADLINE, reasons)
-    reasons += _tensor_reasons(tensors, name)
-    ranks_hold = all(t.dim() == layouts.RANKS[name] for t in tensors.values())
-    bad_head_dim = _head_dim_reasons(tensors, name, head_dim) if ranks_hold else []
-    reasons += bad_head_dim
-    if not ranks_hold or bad_head_dim:
-        raise ArgumentError(HEADLINE, reasons)
-    b, s_q, h_q, d = layouts.sizes_of(name, q.shape, head_dim)
-    _, s_kv, h_kv, _ = layouts.sizes_of(name, k.shape, head_dim)
-    problem = Problem(b, s_q, s_kv, h_q, h_kv, d, name)
-    reasons += _shape_reasons(tensors, problem)
-    reasons += _size_reasons(problem, backend)
-    reasons += _seqused_reasons(seqused_k, problem)
+        nearest = did_you_mean(options.layout, limits.LAYOUTS, "name one of these, or permute the tensors")
+        reasons.append(Reason("layout", repr(options.layout), f"one of {', '.join(limits.LAYOUTS)}", nearest))
+        raise ArgumentError(headline, reasons)
+    kv_name = "bshd" if name == "tnd" and _cached(options) else name
+    reasons += _tensor_reasons(tensors, name, kv_name, backend)
+    ranks_hold = all(x.dim() == layouts.RANKS[name if key == "q" else kv_name] for key, x in tensors.items())
+    unusable = _index_reasons(options, name)
+    unusable += _head_dim_reasons(tensors, name, options.head_dim) if ranks_hold else []
+    reasons += unusable
+    if unusable or not ranks_hold:
+        raise ArgumentError(headline, reasons)
+    problem = sizes(q, k, v, options)
+    reasons += _shape_reasons(tensors, options, problem)
+    reasons += limits.size_reasons(problem, backend)
+    reasons += limits.feature_reasons(options, problem, backend)
+    reasons += option_reasons(options, problem)
+    reasons += mask_reasons(options, problem, backend, q.dtype)
     if reasons:
-        raise ArgumentError(HEADLINE, reasons)
+        raise ArgumentError(headline, reasons)
     return problem
 
 
-def check_seqused_values(seqused_k: Tensor, s_kv: int) -> None:
-    """Refuses counts outside 0 ... s_kv; for host tensors, where looking at them costs no synchronisation."""
-    if seqused_k.numel() == 0:
-        return
-    low, high = (int(x) for x in torch.aminmax(seqused_k))
-    if low < 0 or high > s_kv:
-        received = low if low < 0 else high
-        remedy = "count the valid keys of each batch entry"
-        raise ArgumentError(HEADLINE, [Reason("seqused_k value", received, f"0 to s_kv = {s_kv}", remedy)])
+def _cached(options: Options) -> bool:
+    """Whether k and v are pages or cache rows, which keep their own batch dimension whatever the queries' layout."""
+    return options.block_table is not None or options.cache_batch_idx is not None
 
 
-def _device_reasons(tensors: dict[str, Tensor], seqused_k: Tensor | None) -> list[Reason]:
+def _device_reasons(tensors: dict[str, Tensor], options: Options, backend: str) -> list[Reason]:
     device = tensors["q"].device
     reasons = []
-    if device.type not in (*DEVICES, "meta"):
-        reasons.append(Reason("q.device", device, f"on one of: {', '.join(DEVICES)}", "move the tensors: q.cpu(), ..."))
-    others = tensors if seqused_k is None else tensors | {"seqused_k": seqused_k}
-    reasons += [
+    if device.type not in ("cpu", "meta", *DEVICE_BACKENDS):
+        names = ", ".join(("cpu", *DEVICE_BACKENDS))
+        reasons.append(Reason("q.device", device, f"on one of: {names}", "move the tensors: q.cpu(), ..."))
+    return reasons + [
         Reason(f"{name}.device", tensor.device, f"that of q, {device}", f"use {name}.to(q.device)")
-        for name, tensor in others.items()
+        for name, tensor in (tensors | options.tensors()).items()
         if tensor.device != device
     ]
-    return reasons
 
 
 def _dtype_reasons(tensors: dict[str, Tensor], backend: str) -> list[Reason]:
     q = tensors["q"]
-    names = limits.BACKEND_DTYPES[backend]
+    names = limits.TABLE[backend].dtypes
     reasons = []
     if DTYPE_NAMES.get(q.dtype) not in names:
         limit = f"one of {', '.join(names)} on backend {backend}"
@@ -112,81 +131,105 @@ def _dtype_reasons(tensors: dict[str, Tensor], backend: str) -> list[Reason]:
     return reasons
 
 
-def _scale_reasons(softmax_scale: float | None) -> list[Reason]:
-    # A symbolic float is no float; it is checked when the operator runs.
-    if not isinstance(softmax_scale, (int, float)) or math.isfinite(softmax_scale):
-        return []
-    return [Reason("softmax_scale", softmax_scale, "a finite number", "leave it out for 1 / sqrt(d)")]
+def _number_reasons(options: Options) -> list[Reason]:
+    """Options that are plain numbers. A symbolic number is neither int nor float; it is checked when the call runs."""
+    reasons = []
+    scale, softcap = options.softmax_scale, options.softcap
+    if isinstance(scale, (int, float)) and not math.isfinite(scale):
+        reasons.append(Reason("softmax_scale", scale, "a finite number", "leave it out for 1 / sqrt(d)"))
+    if isinstance(softcap, (int, float)) and not (math.isfinite(softcap) and softcap >= 0):
+        reasons.append(Reason("softcap", softcap, "finite and not negative", "leave it out for none"))
+    for name in ("window_left", "window_right", "num_splits"):
+        value = getattr(options, name)
+        if isinstance(value, int):
+            reasons += limits.ARGUMENTS[name].check(value, "leave it out" if value < 0 else "")
+    return reasons
 
 
-def _tensor_reasons(tensors: dict[str, Tensor], layout: str) -> list[Reason]:
+def _tensor_reasons(tensors: dict[str, Tensor], layout: str, kv_layout: str, backend: str) -> list[Reason]:
     """Rank and last stride of each tensor by itself."""
     reasons = []
-    rank = layouts.RANKS[layout]
     for name, tensor in tensors.items():
+        own = layout if name == "q" else kv_layout
         if tensor.layout != torch.strided:
             reasons.append(Reason(f"{name}.layout", tensor.layout, "strided", f"use {name}.to_dense()"))
-        elif tensor.dim() != rank:
-            limit = f"{rank} for layout {layout}, {layouts.DIMS[layout]}"
+        elif tensor.dim() != layouts.RANKS[own]:
+            limit = f"{layouts.RANKS[own]} for layout {own}, {layouts.DIMS[own]}"
             reasons.append(Reason(f"{name}.dim()", tensor.dim(), limit, f"reshape {name} or name its layout"))
-        elif tensor.size(-1) > 1 and tensor.stride(-1) != 1:
-            limit = "1 (elements of a head lie side by side)"
+        elif limits.TABLE[backend].unit_stride and tensor.size(-1) > 1 and tensor.stride(-1) != 1:
+            limit = f"1 on backend {backend} (elements of a head lie side by side)"
             reasons.append(Reason(f"{name}.stride(-1)", tensor.stride(-1), limit, f"use {name}.contiguous()"))
+    return reasons
+
+
+def _index_reasons(options: Options, layout: str) -> list[Reason]:
+    """Ranks of the index tensors that sizes are read from."""
+    reasons = []
+    for name, rank, dims in (("cu_seqlens_q", 1, "(b + 1,)"), ("block_table", 2, "(b, pages)")):
+        tensor = getattr(options, name)
+        if tensor is not None and (tensor.dim() != rank or (rank == 1 and tensor.size(0) == 0)):
+            reasons.append(Reason(f"{name}.shape", tuple(tensor.shape), dims, f"correct the shape of {name}"))
+    if layout == "tnd" and options.cu_seqlens_q is None:
+        limit = "given for layout tnd"
+        reasons.append(Reason("cu_seqlens_q", None, limit, "pass where each sequence starts and the last ends, int32"))
     return reasons
 
 
 def _head_dim_reasons(tensors: dict[str, Tensor], layout: str, head_dim: int | None) -> list[Reason]:
     """bsh needs the head dimension; the other layouts have it in the last dimension."""
+    d = tensors["q"].size(-1)
     if layout != "bsh":
-        d = tensors["q"].size(-1)
         if head_dim is None or head_dim == d:
             return []
         return [Reason("head_dim", head_dim, f"q.size(-1) = {d} for layout {layout}", "leave head_dim out")]
     if head_dim is None or head_dim < 1:
         return [Reason("head_dim", head_dim, "at least 1 for layout bsh", "pass the head dimension d")]
-    return [
-        Reason(f"{name}.size(-1)", tensor.size(-1), f"a multiple of head_dim = {head_dim}", "correct head_dim")
-        for name, tensor in tensors.items()
-        if tensor.size(-1) % head_dim != 0
+    reasons = [
+        Reason(f"{name}.size(-1)", tensors[name].size(-1), f"a multiple of head_dim = {head_dim}", "correct head_dim")
+        for name in ("q", "k")
+        if tensors[name].size(-1) % head_dim != 0
     ]
+    h_kv = tensors["k"].size(-1) // head_dim
+    if not reasons and h_kv > 0 and tensors["v"].size(-1) % h_kv != 0:
+        limit = f"a multiple of h_kv = {h_kv}"
+        reasons.append(Reason("v.size(-1)", tensors["v"].size(-1), limit, "give v as many heads as k"))
+    return reasons
 
 
-def _shape_reasons(tensors: dict[str, Tensor], p: Problem) -> list[Reason]:
+def sizes(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Problem:
+    """The sizes of a call whose ranks and names are right."""
+    layout = limits.LAYOUTS[options.layout.lower()]
+    kv_layout = "bshd" if layout == "tnd" and _cached(options) else layout
+    b, tokens_q, h_q, d = layouts.sizes_of(layout, q.shape, options.head_dim)
+    _, rows_k, h_kv, _ = layouts.sizes_of(kv_layout, k.shape, options.head_dim)
+    width_v = v.size(-1)
+    d_v = width_v // h_kv if layout == "bsh" and h_kv != 0 else width_v
+    page_size = rows_k if _cached(options) else 0
+    s_q, s_kv = tokens_q, rows_k
+    if layout == "tnd":
+        assert options.cu_seqlens_q is not None, "checked before"
+        b = options.cu_seqlens_q.size(0) - 1
+        s_q = tokens_q if options.max_seqlen_q is None else options.max_seqlen_q
+        s_kv = rows_k if options.max_seqlen_k is None or _cached(options) else options.max_seqlen_k
+    if options.block_table is not None:
+        s_kv = rows_k * options.block_table.size(1)
+    return Problem(b, s_q, s_kv, h_q, h_kv, d, d_v, layout, kv_layout, tokens_q, page_size)
+
+
+def _shape_reasons(tensors: dict[str, Tensor], options: Options, p: Problem) -> list[Reason]:
     """k and v against q and each other."""
-    expected = layouts.shape_of(p.layout, p.b, p.s_kv, p.h_kv, p.d)
+    batch, rows, _, _ = layouts.sizes_of(p.kv_layout, tensors["k"].shape, options.head_dim)
+    in_order = not _cached(options)
+    batch_k = p.b if in_order else batch
     reasons = []
-    for name in ("k", "v"):
+    for name, d in (("k", p.d), ("v", p.d_v)):
+        expected = layouts.shape_of(p.kv_layout, batch_k, rows, p.h_kv, d)
         shape = tuple(tensors[name].shape)
         if shape != expected:
-            limit = f"{expected}, {layouts.DIMS[p.layout]} with b and d of q, s_kv and h_kv of k"
+            origin = "d of q, " * (name == "k") + "b of q, " * in_order + "the rest of k"
+            limit = f"{expected}, {layouts.DIMS[p.kv_layout]} with {origin}"
             reasons.append(Reason(f"{name}.shape", shape, limit, f"correct the shape of {name}"))
     if p.h_kv != 0 and p.h_q % p.h_kv != 0:
         limit = f"a multiple of h_kv = {p.h_kv}"
         reasons.append(Reason("h_q", p.h_q, limit, "repeat or drop key heads until h_kv divides h_q"))
-    return reasons
-
-
-def _size_reasons(p: Problem, backend: str) -> list[Reason]:
-    reasons = []
-    for name, limit in limits.OPERATOR.items():
-        size: Any = getattr(p, name)
-        bad = limit.check(size)
-        if not bad and backend != "cpu" and size != 0:
-            bad = limits.kernel_limits()[name].check(size)
-        reasons += bad
-    return reasons
-
-
-def _seqused_reasons(seqused_k: Tensor | None, p: Problem) -> list[Reason]:
-    if seqused_k is None:
-        return []
-    reasons = []
-    if seqused_k.dtype != torch.int32:
-        remedy = "use seqused_k.to(torch.int32)"
-        reasons.append(Reason("seqused_k.dtype", seqused_k.dtype, "torch.int32", remedy))
-    if tuple(seqused_k.shape) != (p.b,):
-        remedy = "give one count a batch entry"
-        reasons.append(Reason("seqused_k.shape", tuple(seqused_k.shape), f"(b,) = ({p.b},)", remedy))
-    elif not seqused_k.is_contiguous():
-        reasons.append(Reason("seqused_k", "not contiguous", "contiguous", "use seqused_k.contiguous()"))
     return reasons

@@ -17,7 +17,7 @@ from .errors import ArgumentError, BackendUnavailableError, Reason, did_you_mean
 DEFAULT_SOC = "ascend910b2"
 
 UNAVAILABLE = {
-    "cuda": "the operators do not reach the Volta and Turing kernels yet; call fastattention_npu.cuda.forward, "
+    "cuda": "CUDA tensors run on the GPU without it, and CPU tensors never do; move the tensors with .cuda(), "
     "or use backend 'cpu' or 'sim'",
     "npu": "launching on a real NPU is not part of this version; use backend 'sim', the simulated NPU",
 }

@@ -1,93 +1,61 @@
-"""torch.ops.fastattn: schema, fake, autograd and host implementation of each operator, side by side.
+"""torch.ops.fastattn: schema, fake, autograd and dispatch of the attention operator.
 
-Checks are arguments.py's, arithmetic is the native CPU kernel's (cpu/), where it is missing or a head is too
-long cpu_attention.py's, or the simulated NPU's (sim/); this file only wires them up.
+Checks are arguments.py's, what each backend takes is limits.py's, arithmetic is host.py's for CPU tensors, the
+simulated NPU's (sim/) inside backend("sim"), the GPU kernels' (cuda/) for CUDA tensors; this file only wires them up.
 """
 
-import math
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from . import _native, cpu, layouts
-from .arguments import Problem, check_arguments, check_seqused_values
-from .cpu_attention import attention
+from . import cache_ops, host  # noqa: F401  (cache_ops defines the cache's operator)
+from .arguments import DEVICE_BACKENDS, Problem, check_arguments
 from .dispatch import current_backend
+from .library import LIBRARY, TAGS
+from .options import Options, schema
 
 FLASH_ATTENTION = "fastattn::flash_attention"
-OTHER_DEVICES = ("CUDA", "PrivateUse1", "XPU", "MPS")  # dispatch keys without a kernel: refused in our words
+OTHER_DEVICES = ("PrivateUse1", "XPU", "MPS")  # dispatch keys without a kernel: refused in our words
 
-_library = torch.library.Library("fastattn", "DEF")
-_library.define(
-    "flash_attention(Tensor q, Tensor k, Tensor v, float? softmax_scale=None, bool causal=False, "
-    "Tensor? seqused_k=None, str layout='bshd', int? head_dim=None) -> (Tensor out, Tensor lse)",
-    # The last stride must be 1, so a compiler may not choose other strides.
-    tags=(torch.Tag.pt2_compliant_tag, torch.Tag.needs_fixed_stride_order),
-)
+# The last stride may have to be 1, so a compiler may not choose other strides.
+LIBRARY.define(f"flash_attention(Tensor q, Tensor k, Tensor v, {schema()}) -> (Tensor out, Tensor lse)", tags=TAGS)
 
 
-def _new_outputs(q: Tensor, p: Problem) -> tuple[Tensor, Tensor]:
-    out = q.new_empty(layouts.shape_of(p.layout, p.b, p.s_q, p.h_q, p.d))
-    return out, q.new_empty((p.b, p.h_q, p.s_q), dtype=torch.float32)
+def backend_of(q: Tensor) -> str:
+    """The backend that serves a call: by device, and for CPU tensors (meta ones too) by dispatch.py."""
+    return DEVICE_BACKENDS.get(q.device.type) or current_backend().name
 
 
-def _flash_attention_fake(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    softmax_scale: float | None = None,
-    causal: bool = False,
-    seqused_k: Tensor | None = None,
-    layout: str = "bshd",
-    head_dim: int | None = None,
-) -> tuple[Tensor, Tensor]:
+def _check(q: Tensor, k: Tensor, v: Tensor, options: Options) -> Problem:
+    return check_arguments(q, k, v, options, backend_of(q))
+
+
+def _flash_attention_fake(q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    p = _check(q, k, v, Options(*args, **kwargs))
+    return q.new_empty(p.out_shape), q.new_empty(p.lse_shape, dtype=torch.float32)
+
+
+def _flash_attention_cpu(q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    options = Options(*args, **kwargs)
+    p = _check(q, k, v, options)
     backend = current_backend()
-    return _new_outputs(q, check_arguments(q, k, v, softmax_scale, seqused_k, layout, head_dim, backend.name))
-
-
-def _flash_attention_cpu(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    softmax_scale: float | None = None,
-    causal: bool = False,
-    seqused_k: Tensor | None = None,
-    layout: str = "bshd",
-    head_dim: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    backend = current_backend()
-    p = check_arguments(q, k, v, softmax_scale, seqused_k, layout, head_dim, backend.name)
     if backend.name == "sim":
         from .sim.launch import launch_flash_attention
 
-        launch = launch_flash_attention(q, k, v, p, softmax_scale, causal, seqused_k, backend)
-        return launch.outputs_without_hazards()
-    if seqused_k is not None:
-        check_seqused_values(seqused_k, p.s_kv)
-    out, lse = _new_outputs(q, p)
-    q, k, v, o = (layouts.as_bshd(x, p.layout, p.d) for x in (q, k, v, out))  # (b, s, h, d) each
-    if p.d <= cpu.MAX_HEAD_DIM and _native.is_available():
-        _, lse_ = cpu.forward(q, k, v, softmax_scale=softmax_scale, causal=causal, seqused_k=seqused_k, out=o)
-        assert lse_ is not None, "cpu.forward computes lse unless told otherwise"
-        return out, lse_
-    counts = [p.s_kv] * p.b if seqused_k is None else seqused_k.tolist()
-    scale = 1.0 / math.sqrt(p.d) if softmax_scale is None else softmax_scale
-    attention(q, k, v, o, lse, scale=scale, causal=causal, counts=counts)
-    return out, lse
+        return launch_flash_attention(q, k, v, options, p, backend).outputs_without_hazards()
+    return host.attention(q, k, v, options, p)
 
 
-def _flash_attention_elsewhere(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    softmax_scale: float | None = None,
-    causal: bool = False,
-    seqused_k: Tensor | None = None,
-    layout: str = "bshd",
-    head_dim: int | None = None,
-) -> NoReturn:
-    check_arguments(q, k, v, softmax_scale, seqused_k, layout, head_dim, "cpu")
+def _flash_attention_cuda(q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    from .cuda.operator import attention
+
+    options = Options(*args, **kwargs)
+    return attention(q, k, v, options, _check(q, k, v, options))
+
+
+def _flash_attention_elsewhere(q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> NoReturn:
+    _check(q, k, v, Options(*args, **kwargs))
     raise AssertionError(f"no kernel is registered for {q.device}, yet the checks allow it")
 
 
@@ -98,8 +66,9 @@ def _flash_attention_backward(ctx: Any, *grads: Tensor) -> NoReturn:
     )
 
 
-_library.impl("flash_attention", _flash_attention_cpu, "CPU")
+LIBRARY.impl("flash_attention", _flash_attention_cpu, "CPU")
+LIBRARY.impl("flash_attention", _flash_attention_cuda, "CUDA")
 for _key in OTHER_DEVICES:
-    _library.impl("flash_attention", _flash_attention_elsewhere, _key)
-torch.library.register_fake(FLASH_ATTENTION, _flash_attention_fake, lib=_library)
-torch.library.register_autograd(FLASH_ATTENTION, _flash_attention_backward, lib=_library)
+    LIBRARY.impl("flash_attention", _flash_attention_elsewhere, _key)
+torch.library.register_fake(FLASH_ATTENTION, _flash_attention_fake, lib=LIBRARY)
+torch.library.register_autograd(FLASH_ATTENTION, _flash_attention_backward, lib=LIBRARY)

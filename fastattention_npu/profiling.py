@@ -12,6 +12,7 @@ from .backends import make_inputs, plan_shape, useful_flops
 from .config import ShapeConfig, SocConfig
 from .dispatch import Backend
 from .errors import ConfigError, Reason
+from .options import Options
 from .sim.launch import launch_flash_attention
 from .timeline import Timeline
 
@@ -62,11 +63,12 @@ def profile(
     if groups is not None and not all(0 <= group < blocks for group in groups):
         limit = f"core groups of this launch, 0 to {blocks - 1}"
         raise ConfigError("no such core group", [Reason("groups", list(groups), limit, "name others, or leave it out")])
-    a = make_inputs(shape, seed)
-    q, k, v, seqused_k = a["q"], a["k"], a["v"], a["seqused_k"]
-    problem = check_arguments(q, k, v, shape.softmax_scale, seqused_k, a["layout"], a["head_dim"], "sim")
-    options = {"trace": True if groups is None else list(groups), "trace_events": max_events}
-    done = launch_flash_attention(q, k, v, problem, shape.softmax_scale, shape.causal, seqused_k, backend, options)
+    arguments = make_inputs(shape, seed)
+    q, k, v = (arguments.pop(name) for name in ("q", "k", "v"))
+    options = Options(**arguments)
+    problem = check_arguments(q, k, v, options, "sim")
+    tracing = {"trace": True if groups is None else list(groups), "trace_events": max_events}
+    done = launch_flash_attention(q, k, v, options, problem, backend, tracing)
     figures = dict(done.report.figures)
     timeline = Timeline(figures.pop("timeline"))
     return Profile(shape, backend, done.report.plan, figures, timeline, done.report.wall_s)

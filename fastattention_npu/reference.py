@@ -1,127 +1,52 @@
 """What the right answer is, and how near an output must come to it.
 
 `attention_float64` is the definition of the operator's semantics. `attention_same_precision` is ordinary PyTorch
-attention in the inputs' dtype; its own error against float64 sets the tolerance. Chunked over heads and rows, so that a
-production shape takes seconds.
+attention in the inputs' dtype; its own error against float64 sets the tolerance. Both take the operator's arguments.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import layouts
+from .arguments import sizes
+from .options import Options
+from .torch_attention import attend
 
 FLOOR = 1e-5  # added to every tolerance: fp32 rounding where the same-precision reference happens to be exact
 ERROR_FACTOR = 2.0  # of the same-precision reference's own error
-ROWS = 256  # of one chunk; small, so that causality leaves work out
-SCORES_ELEMS = 1 << 22  # of one chunk of S
 
 
-def attention_float64(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    softmax_scale: float | None = None,
-    causal: bool = False,
-    seqused_k: Tensor | None = None,
-    layout: str = "bshd",
-    head_dim: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """O = softmax(softmax_scale · Q Kᵀ + mask) V in float64: (O in the layout of q, lse (b, h_q, s_q)), both float64.
+def attention_float64(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+    """O = softmax(softmax_scale · Q Kᵀ + mask) V in float64: O in the layout of q and lse (b, h_q, s_q), for
+    tnd (h_q, tokens), both float64. options: the operator's, by name.
 
-    A row without a visible key has O = 0 and lse = -inf, as has a row whose visible scores are all -inf. A row with a
-    NaN or +inf among its visible scores is NaN, and so is its lse. Keys that a row does not see have no influence on
-    it, whatever K and V hold there.
+    A row without a visible key has O = 0 and lse = -inf (with a sink: the sink), as has a row whose visible scores are
+    all -inf. A row with a NaN or +inf among its visible scores is NaN, and so is its lse. Keys that a row does not see
+    have no influence on it, whatever K and V hold there.
     """
-    return _attention(q, k, v, softmax_scale, causal, seqused_k, layout, head_dim, torch.float64)
+    return _attention(q, k, v, options, torch.float64)
 
 
-def attention_same_precision(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    softmax_scale: float | None = None,
-    causal: bool = False,
-    seqused_k: Tensor | None = None,
-    layout: str = "bshd",
-    head_dim: int | None = None,
-) -> tuple[Tensor, Tensor]:
+def attention_same_precision(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
     """Plain PyTorch attention in the dtype of q: Q Kᵀ, scaling, softmax and P V each rounded to it; lse from its S.
 
     torch.nn.functional.scaled_dot_product_attention's math path with reduced-precision arithmetic allowed. The products
     are computed in fp32 and then rounded, which is what an fp16 matmul with fp32 accumulation does; on the CPU, torch's
-    own fp16 matmul can be a hundred times slower.
+    own fp16 matmul can be a hundred times slower. What is added to the scores is added in fp32.
     """
-    return _attention(q, k, v, softmax_scale, causal, seqused_k, layout, head_dim, q.dtype)
+    return _attention(q, k, v, options, q.dtype)
 
 
-def _attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    softmax_scale: float | None,
-    causal: bool,
-    seqused_k: Tensor | None,
-    layout: str,
-    head_dim: int | None,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:
-    d = q.size(-1) if head_dim is None else head_dim
-    out = torch.empty_like(q, dtype=dtype, memory_format=torch.contiguous_format)
-    q, k, v, o = (layouts.as_bshd(x, layout, d) for x in (q, k, v, out))  # (b, s, h, d)
-    b, s_q, h_q, _ = q.shape
-    s_kv, group = k.size(1), h_q // k.size(2)
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    lse = torch.empty(b, h_q, s_q, dtype=torch.float64 if dtype == torch.float64 else torch.float32)
-    rows = max(1, min(s_q, ROWS, SCORES_ELEMS // max(s_kv, 1)))
-    for i in range(b):
-        n = s_kv if seqused_k is None else int(seqused_k[i])
-        for h in range(h_q):
-            k_h, v_h = (x[i, :n, h // group].to(lse.dtype) for x in (k, v))  # (n, d)
-            for r in range(0, s_q, rows):
-                q_r = q[i, r : r + rows, h].to(lse.dtype)  # (r, d)
-                # Row r sees the keys c <= r + n - s_q; those that the chunk's last row does not see are left out.
-                first = r + n - s_q if causal else n
-                seen = min(n, max(first + q_r.size(0), 0))
-                hidden = torch.arange(seen) > torch.arange(first, first + q_r.size(0))[:, None] if causal else None
-                part = o[i, r : r + rows, h], lse[i, h, r : r + rows]
-                _rows(q_r, k_h[:seen], v_h[:seen], scale, hidden, *part)
+def _attention(q: Tensor, k: Tensor, v: Tensor, values: dict[str, Any], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    options = Options.from_names(values, "reference")
+    p = sizes(q, k, v, options)
+    out = torch.empty(p.out_shape, dtype=dtype, device=q.device)
+    lse = torch.empty(p.lse_shape, dtype=torch.float64 if dtype == torch.float64 else torch.float32, device=q.device)
+    attend(q, k, v, options, p, out, lse, dtype=dtype)
     return out, lse
-
-
-def _rows(q: Tensor, k: Tensor, v: Tensor, scale: float, hidden: Tensor | None, o: Tensor, lse: Tensor) -> None:
-    """Fills o (r, d) and lse (r) of some rows of one head; S, P and O are rounded to the dtype of o."""
-    if k.size(0) == 0:
-        o.zero_()
-        lse.fill_(-torch.inf)
-        return
-    s = (q @ k.T).to(o.dtype).mul_(scale)  # (r, n)
-    if hidden is not None:
-        s.masked_fill_(hidden, -torch.inf)
-    s = s.to(q.dtype)
-    row_max = s.amax(-1, keepdim=True)  # (r, 1)
-    row_max = torch.where(row_max == -torch.inf, 0.0, row_max)
-    p = s.sub_(row_max).exp_()  # (r, n)
-    row_sum = p.sum(-1, keepdim=True)  # (r, 1)
-    p = p.div_(torch.where(row_sum == 0, 1.0, row_sum)).to(o.dtype)
-    o.copy_(_product(p.to(q.dtype), v, hidden))
-    lse.copy_((row_max + row_sum.log()).squeeze(-1))
-
-
-def _product(p: Tensor, v: Tensor, hidden: Tensor | None) -> Tensor:
-    """P V (r, d), where the inf and NaN of V reach only the rows that see them (0 · inf would spread them)."""
-    special = ~v.isfinite()  # (n, d)
-    if hidden is None or not special.any():
-        return p @ v
-    o = p @ v.masked_fill(special, 0.0)
-    sees = (~hidden).to(p.dtype)  # (r, n)
-    for value in (torch.inf, -torch.inf):
-        o = torch.where(sees @ (v == value).to(p.dtype) > 0, o + value, o)
-    return torch.where(sees @ v.isnan().to(p.dtype) > 0, torch.nan, o)
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ def test_a_bad_shape_is_one_paragraph_and_status_two(
         (["run", "SHAPE", "--back", "cpu"], "--back"),
         (["run", "SHAPE", "--backend", "tpu"], "invalid choice: 'tpu'"),
         (["run", "SHAPE", "--backend", "npu"], "not part of this version"),
-        (["run", "SHAPE", "--backend", "cuda"], "do not reach the Volta and Turing kernels yet"),
+        (["run", "SHAPE", "--backend", "cuda"], "CPU tensors never do; move the tensors"),
         (["run", "SHAPE", "--soc", "ascend910c"], "unknown SoC ascend910c"),
         (["run", "SHAPE", "--tiling", "none.yaml"], "none.yaml: no such file"),
         (["run", "SHAPE", "--threads", "0"], "'0' must be a whole number"),

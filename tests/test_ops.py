@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 import fastattention_npu
-from fastattention_npu import _native, cpu_attention, reference
+from fastattention_npu import _native, limits, options, reference, torch_attention
 from fastattention_npu.errors import ArgumentError, BackendUnavailableError, ConfigError
 
 flash_attention = torch.ops.fastattn.flash_attention
@@ -66,7 +67,7 @@ def test_chunks_of_heads_and_rows_change_nothing(monkeypatch: pytest.MonkeyPatch
     q, k, v = make_qkv(dtype=torch.float32)
     expected = flash_attention(q, k, v, causal=True)
     for elems in (1, 500, 20000):
-        monkeypatch.setattr(cpu_attention, "SCORES_ELEMS", elems)
+        monkeypatch.setattr(torch_attention, "SCORES_ELEMS", elems)
         torch.testing.assert_close(flash_attention(q, k, v, causal=True), expected)
 
 
@@ -137,14 +138,12 @@ def test_flash_attn_func() -> None:
     assert torch.equal(fastattention_npu.flash_attn_func(q, k, v, deterministic=True), flash_attention(q, k, v)[0])
 
 
-def test_flash_attn_func_lists_every_unsupported_argument() -> None:
+def test_flash_attn_func_lists_every_reason_its_own_and_the_operators() -> None:
     q, k, v = make_qkv()
     with pytest.raises(ArgumentError) as caught:
-        fastattention_npu.flash_attn_func(
-            q, k, v, dropout_p=0.1, window_size=(64, 0), softcap=30.0, alibi_slopes=torch.ones(4)
-        )
-    assert [reason.name for reason in caught.value.reasons] == ["dropout_p", "window_size", "softcap", "alibi_slopes"]
-    assert "dropout_p = 0.1: must be 0" in str(caught.value)
+        fastattention_npu.flash_attn_func(q, k, v, dropout_p=0.1, window_size=(-7, 0), softcap=-30.0)
+    assert [reason.name for reason in caught.value.reasons] == ["dropout_p", "softcap", "window_left"]
+    assert "flash_attn_func cannot take these arguments (3 reasons)" in str(caught.value)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -155,7 +154,6 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], list[str]]] = {
     "integers": ((Q.int(), K.int(), V.int()), {}, ["q.dtype = torch.int32: must be one of fp16, bf16, fp32"]),
     "rank": ((Q[0], K, V), {}, ["q.dim() = 3: must be 4 for layout bshd"]),
     "rank of bsh": ((Q, K, V), {"layout": "bsh", "head_dim": 32}, ["q.dim() = 4: must be 3", "v.dim() = 4"]),
-    "stride": ((Q, K.transpose(1, 3).contiguous().transpose(1, 3), V), {}, ["k.stride(-1) = 180", "k.contiguous()"]),
     "lengths": ((Q, K, V[:, 1:]), {}, ["v.shape = (2, 89, 2, 32): must be (2, 90, 2, 32)"]),
     "batch": ((Q[:1], K, V), {}, ["k.shape = (2, 90, 2, 32): must be (1, 90, 2, 32)", "v.shape"]),
     "head dim": ((Q[..., :16], K, V), {}, ["k.shape = (2, 90, 2, 32): must be (2, 90, 2, 16)"]),
@@ -177,10 +175,43 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], list[str]]] = {
         ["seqused_k.dtype = torch.float32: must be torch.int32"],
     ),
     "seqused shape": ((Q, K, V), {"seqused_k": counts(1)}, ["seqused_k.shape = (1,): must be (b,) = (2,)"]),
+    "window": ((Q, K, V), {"window_left": -2}, ["window_left = -2: must be -1 to 2147483647 (-1 for all keys)"]),
+    "softcap": ((Q, K, V), {"softcap": -1.0}, ["softcap = -1.0: must be finite and not negative"]),
+    "slopes": ((Q, K, V), {"alibi_slopes": torch.ones(2)}, ["alibi_slopes.shape = (2,)", "(4,) or (2, 4)"]),
+    "sinks": ((Q, K, V), {"sinks": torch.ones(4).half()}, ["sinks.dtype = torch.float16: must be torch.float32"]),
+    "mask shape": ((Q, K, V), {"attn_mask": torch.ones(3, 3)}, ["attn_mask.shape = (3, 3)", "(2, 4, 70, 90)"]),
+    "mask dtype": ((Q, K, V), {"attn_mask": torch.ones(70, 90).int()}, ["attn_mask.dtype = torch.int32"]),
+    "mask of packed": (
+        (Q[0], K[0], V[0]),
+        {"layout": "tnd", "attn_mask": torch.ones(1), "cu_seqlens_q": counts(0, 70), "cu_seqlens_k": counts(0, 90)},
+        ["attn_mask = a tensor of shape (1,): must be left out with layout tnd"],
+    ),
+    "no starts": ((Q[0], K[0], V[0]), {"layout": "tnd"}, ["cu_seqlens_q = None: must be given for layout tnd"]),
+    "starts": (
+        (Q, K, V),
+        {"cu_seqlens_q": counts(0, 1, 2)},
+        ["cu_seqlens_q = a tensor of shape (3,): must be left"],
+    ),
+    "max without tnd": ((Q, K, V), {"max_seqlen_q": 3}, ["max_seqlen_q = 3: must be left out with layout bshd"]),
+    "page size": (
+        (Q, K, V),
+        {"block_table": torch.zeros(2, 3, dtype=torch.int32), "seqused_k": counts(1, 1)},
+        ["page size = 90: must be at least 16 in multiples of 16"],
+    ),
+    "table without counts": (
+        (Q, K[:, :16], V[:, :16]),
+        {"block_table": torch.zeros(2, 3, dtype=torch.int32)},
+        ["seqused_k = None: must be given with block_table"],
+    ),
+    "table and rows": (
+        (Q, K[:, :16], V[:, :16]),
+        {"block_table": torch.zeros(2, 3, dtype=torch.int32), "cache_batch_idx": counts(0, 1)},
+        ["cache_batch_idx = a tensor of shape (2,): must be left out with block_table", "seqused_k = None"],
+    ),
     "several": (
-        (Q, K[0], V.transpose(1, 3)),
-        {"softmax_scale": float("inf"), "layout": "bshd"},
-        ["(3 reasons)", "k.dim() = 3", "v.stride(-1)", "softmax_scale = inf"],
+        (Q, K[0], V.float()),
+        {"softmax_scale": float("inf"), "layout": "bshd", "softcap": -1.0},
+        ["(4 reasons)", "k.dim() = 3", "v.dtype", "softmax_scale = inf", "softcap = -1.0"],
     ),
 }
 
@@ -205,8 +236,8 @@ def test_mixed_devices_are_refused() -> None:
 
 def test_a_device_without_a_kernel_is_refused() -> None:
     with torch._subclasses.FakeTensorMode():
-        q = torch.empty(1, 8, 2, 16, dtype=torch.float16, device="cuda")
-        with pytest.raises(ArgumentError, match=r"q\.device = cuda:0: must be on one of: cpu"):
+        q = torch.empty(1, 8, 2, 16, dtype=torch.float16, device="xpu")
+        with pytest.raises(ArgumentError, match=r"q\.device = xpu:0: must be on one of: cpu, cuda"):
             flash_attention(q, q, q)
 
 
@@ -299,3 +330,22 @@ def test_import_is_fast_and_needs_no_native_module() -> None:
     seconds, message = done.stdout.splitlines()
     assert float(seconds) < 0.5
     assert "fastattention_npu._core (tiler and simulator) cannot be loaded" in message
+
+
+# --- the table of limits ---------------------------------------------------------------------------------------------
+
+
+def test_the_documentation_shows_the_table() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "flash_attention.md").read_text(encoding="utf-8")
+    assert limits.markdown_table() in text
+
+
+def test_the_schema_has_every_option() -> None:
+    assert [x.name for x in flash_attention.default._schema.arguments] == ["q", "k", "v", *options.NAMES]
+
+
+def test_every_missing_feature_is_a_known_one_and_says_what_to_do() -> None:
+    names = {feature.name for feature in limits.FEATURES}
+    for row in limits.TABLE.values():
+        assert set(row.missing) <= names
+        assert all(x.why and x.remedy for x in row.missing.values())

@@ -3,15 +3,15 @@
 `forward` is the general call, `decode` the paged or contiguous cache call with one pass over K and V per GQA group.
 """
 
-from .attention import PreparedDecode, decode, forward
+from .attention import MAX_HEAD_DIM, PreparedDecode, attend, decode, forward
 from .bandwidth import read_bandwidth_gbps
-from .checks import MAX_HEAD_DIM
 from .targets import active_target, forced_target, has_highway, targets
 
 __all__ = [
     "MAX_HEAD_DIM",
     "PreparedDecode",
     "active_target",
+    "attend",
     "decode",
     "forced_target",
     "forward",

@@ -57,8 +57,7 @@ void CheckSizes(const AttentionParams& p)
                    "h_q must be a multiple of h_kv" + Got(p.qHeads));
     problems.Check(std::isfinite(p.scale) && std::isfinite(p.softcap) && p.softcap >= 0,
                    "softmax_scale and softcap must be finite, softcap not negative");
-    problems.Check(p.blockTable == 0 || (p.pageSize >= 16 && p.pageSize % 16 == 0),
-                   "page size must be a multiple of 16" + Got(p.pageSize));
+    problems.Check(p.blockTable == 0 || p.pageSize >= 1, "page size must be at least 1" + Got(p.pageSize));
     problems.Check(p.threads >= 1, "threads must be at least 1" + Got(p.threads));
     problems.ThrowIfAny();
 }

@@ -1,108 +1,75 @@
 """forward and decode on CPU tensors: checks, then addresses and strides to the native kernel. Never copies K or V."""
 
-from __future__ import annotations
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from fastattention_npu._native import core
+from .._native import core
+from ..argument_values import check_values
+from ..arguments import Problem, check_arguments
+from ..errors import ArgumentError, Reason
+from ..limits import Limit
+from ..options import Options
+from .params import make_params
 
-from .call import Call
+MAX_HEAD_DIM = 256  # of the native kernel
 
 
 def forward(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
     *,
-    softmax_scale: float | None = None,
-    causal: bool = False,
-    window_left: int = -1,
-    window_right: int = -1,
-    softcap: float = 0.0,
-    alibi_slopes: torch.Tensor | None = None,
-    sinks: torch.Tensor | None = None,
-    attn_mask: torch.Tensor | None = None,
-    seqused_k: torch.Tensor | None = None,
-    cu_seqlens_q: torch.Tensor | None = None,
-    cu_seqlens_k: torch.Tensor | None = None,
-    block_table: torch.Tensor | None = None,
-    layout: str = "BSND",
-    out: torch.Tensor | None = None,
+    out: Tensor | None = None,
     return_lse: bool = True,
     threads: int | None = None,
-    splits: int = 0,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+    **options: Any,
+) -> tuple[Tensor, Tensor | None]:
     """O = softmax(scale * Q K^T + bias, masked) V, with float32 accumulation, on CPU tensors.
 
     Args:
-        q, k, v: float32, float16 or bfloat16, any strides. BSND (b, s, h, d), BNSD (b, h, s, d), or TND (tokens, h, d)
-            with cu_seqlens_q and cu_seqlens_k. h_q a multiple of h_kv; d_qk and d_v 1..256 and may differ. With
-            block_table k and v are caches (pages, page_size, h_kv, d), for BNSD (pages, h_kv, page_size, d).
-        softmax_scale: default 1 / sqrt(d_qk).
-        causal, window_left, window_right: visible keys, counted from the bottom-right diagonal; -1 is unlimited;
-            causal is window_right = 0.
-        softcap: scores become softcap * tanh(score / softcap); 0 is none.
-        alibi_slopes: float32 (h_q) or (b, h_q); bias -slope * |distance to the diagonal|.
-        sinks: float32 (h_q): one more logit a head, with value zero; part of lse.
-        attn_mask: bool (True: visible) or additive, broadcastable to (b, h_q, s_q, s_kv). Added after softcap.
-        seqused_k: int32 (b): keys in use; what lies beyond is not read.
-        cu_seqlens_q, cu_seqlens_k: int32 (b + 1), with TND. cu_seqlens_k is left out with a block_table.
-        block_table: int32 (b, pages a sequence); page_size a multiple of 16; needs seqused_k.
+        q, k, v: float32, float16 or bfloat16, any strides; layouts, caches and sizes as docs/flash_attention.md says.
+        options: the fields of options.Options, under their names. Equal calls with equal threads give equal bits.
         out: where O goes, shaped like the result, any strides; must not overlap q, k or v.
         return_lse: whether lse is computed.
-        threads: default torch.get_num_threads(). Equal calls with equal threads give equal bits.
-        splits: parts of the key range; 0 chooses.
+        threads: default torch.get_num_threads().
     Returns: O in q's layout and dtype, and lse (natural log, float32: (b, h_q, s_q), or (h_q, tokens) for TND; None
         unless return_lse). A row that sees no key: O = 0, lse = -inf (with a sink: lse = the sink).
-    Raises: ValueError with every reason at once.
-    Limits: forward only; CPU tensors. A hidden key's NaN or infinity does not reach O.
+    Raises: ArgumentError with every reason at once.
+    Limits: forward only; d_qk and d_v 1..256. A hidden key's NaN or infinity does not reach O.
     Source: FlashAttention-2, arXiv 2307.08691.
     """
-    call = Call(
-        q, k, v, softmax_scale, causal, window_left, window_right, softcap, alibi_slopes, sinks, attn_mask, seqused_k,
-        cu_seqlens_q, cu_seqlens_k, block_table, layout, out, threads, splits,
-    )  # fmt: skip
-    call.check("fastattention_npu.cpu.forward")
-    return _run(call, return_lse)
+    name = "fastattention_npu.cpu.forward"
+    return _checked(name, q, k, v, Options.from_names(options, name), out, return_lse, threads)
 
 
 def decode(
-    q: torch.Tensor,
-    k_cache: torch.Tensor,
-    v_cache: torch.Tensor,
-    cache_seqlens: torch.Tensor,
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    cache_seqlens: Tensor,
     *,
-    softmax_scale: float | None = None,
-    window_left: int = -1,
-    softcap: float = 0.0,
-    alibi_slopes: torch.Tensor | None = None,
-    sinks: torch.Tensor | None = None,
-    block_table: torch.Tensor | None = None,
-    layout: str = "BSND",
-    out: torch.Tensor | None = None,
+    out: Tensor | None = None,
     return_lse: bool = False,
     threads: int | None = None,
-    splits: int = 0,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+    **options: Any,
+) -> tuple[Tensor, Tensor | None]:
     """O = softmax(scale * Q K^T) V of the newest tokens against a cache, causal, one pass over K and V per GQA group.
 
     Args:
         q: (b, s_q, h_q, d) or, for BNSD, (b, h_q, s_q, d): the newest s_q tokens, whose k and v are in the cache.
         k_cache, v_cache: (b, capacity, h_kv, d) (BNSD: (b, h_kv, capacity, d)), or pages with block_table.
         cache_seqlens: int32 (b), tokens in the cache, the new ones included; the rest of the cache is not read.
-        softmax_scale, window_left, softcap, alibi_slopes, sinks, block_table, out, threads, splits: as for forward.
-        return_lse: whether lse is computed.
+        out, return_lse, threads, options: as for forward, without causal and seqused_k.
     Returns: O, and lse or None, as for forward.
-    Raises: ValueError with every reason at once.
+    Raises: ArgumentError with every reason at once.
     Limits: as for forward. Fastest with h_q / h_kv * s_q <= 8 and a head's tokens contiguous (BNSD).
     Source: FlashAttention-2's split over keys ("flash decoding"); FastAttention, arXiv 2410.16663, section 4.4.
     """
-    call = Call(
-        q, k_cache, v_cache, softmax_scale, True, window_left, -1, softcap, alibi_slopes, sinks, None, cache_seqlens,
-        None, None, block_table, layout, out, threads, splits,
-    )  # fmt: skip
-    call.check("fastattention_npu.cpu.decode")
-    return _run(call, return_lse)
+    name = "fastattention_npu.cpu.decode"
+    chosen = Options.from_names(options | {"causal": True, "seqused_k": cache_seqlens}, name)
+    return _checked(name, q, k_cache, v_cache, chosen, out, return_lse, threads)
 
 
 class PreparedDecode:
@@ -114,32 +81,86 @@ class PreparedDecode:
 
     def __init__(
         self,
-        q: torch.Tensor,
-        k_cache: torch.Tensor,
-        v_cache: torch.Tensor,
-        cache_seqlens: torch.Tensor,
-        out: torch.Tensor,
+        q: Tensor,
+        k_cache: Tensor,
+        v_cache: Tensor,
+        cache_seqlens: Tensor,
+        out: Tensor,
         *,
-        layout: str = "BSND",
+        layout: str = "bshd",
         threads: int | None = None,
     ) -> None:
-        self.call = Call(
-            q, k_cache, v_cache, causal=True, seqused_k=cache_seqlens, layout=layout, out=out, threads=threads
-        )
-        self.call.check("fastattention_npu.cpu.PreparedDecode")
-        self.params = self.call.params(out, None)
+        options = Options(causal=True, seqused_k=cache_seqlens, layout=layout)
+        p = _check("fastattention_npu.cpu.PreparedDecode", q, k_cache, v_cache, options, out, threads)
+        self.tensors = (q, k_cache, v_cache, cache_seqlens, out)  # kept alive: the kernel knows addresses only
+        self.params = make_params(q, k_cache, v_cache, options, p, out, None, threads)
 
     def __call__(self) -> None:
         core().cpu_attend(self.params)
 
 
-def _run(call: Call, return_lse: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-    out = call.out
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, options: Options, p: Problem, out: Tensor, lse: Tensor | None,
+    threads: int | None = None,
+) -> None:  # fmt: skip
+    """Fills out, and lse unless it is None, of checked arguments (check_arguments, check_values)."""
+    if p.packed and options.cu_seqlens_q is not None:
+        end = int(options.cu_seqlens_q[-1])
+        out[end:] = 0  # tokens behind the last sequence belong to none
+        if lse is not None:
+            lse[:, end:] = -torch.inf
+    core().cpu_attend(make_params(q, k, v, options, p, out, lse, threads))
+
+
+def _checked(
+    name: str, q: Tensor, k: Tensor, v: Tensor, options: Options, out: Tensor | None, return_lse: bool,
+    threads: int | None,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    p = _check(name, q, k, v, options, out, threads)
+    check_values(k, options, p, f"{name} cannot take these arguments")
     if out is None:
-        out = torch.empty((*call.q.shape[:-1], call.v.shape[-1]), dtype=call.q.dtype)
-    lse = None
-    if return_lse:
-        shape = (call.h_q, call.s_q) if call.packed else (call.batch, call.h_q, call.s_q)
-        lse = torch.empty(shape, dtype=torch.float32)
-    core().cpu_attend(call.params(out, lse))
+        out = q.new_empty(p.out_shape)
+    lse = q.new_empty(p.lse_shape, dtype=torch.float32) if return_lse else None
+    attend(q, k, v, options, p, out, lse, threads)
     return out, lse
+
+
+def _check(
+    name: str, q: Tensor, k: Tensor, v: Tensor, options: Options, out: Tensor | None, threads: int | None
+) -> Problem:
+    headline = f"{name} cannot take these arguments"
+    p = check_arguments(q, k, v, options, "cpu", headline, more=_own_reasons(q, threads))
+    reasons = [*_head_reasons(p), *_out_reasons(q, out, p)]
+    if reasons:
+        raise ArgumentError(headline, reasons)
+    return p
+
+
+def _own_reasons(q: Tensor, threads: int | None) -> list[Reason]:
+    reasons = []
+    if q.device.type != "cpu":
+        reasons.append(Reason("q.device", q.device, "cpu", "move the tensors: q.cpu(), ..."))
+    if threads is not None and threads < 1:
+        reasons.append(Reason("threads", threads, "1 or more", "leave it out for torch's number"))
+    return reasons
+
+
+def _head_reasons(p: Problem) -> list[Reason]:
+    remedy = "call torch.ops.fastattn.flash_attention, which falls back to PyTorch"
+    return [
+        reason
+        for name, size in (("d", p.d), ("d_v", p.d_v))
+        for reason in Limit(name, 1, MAX_HEAD_DIM, why="the native CPU kernel").check(size, remedy)
+    ]
+
+
+def _out_reasons(q: Tensor, out: Tensor | None, p: Problem) -> list[Reason]:
+    if out is None:
+        return []
+    reasons = []
+    if tuple(out.shape) != p.out_shape:
+        reasons.append(Reason("out.shape", tuple(out.shape), str(p.out_shape), "correct the shape of out"))
+    for what, got, want in (("dtype", out.dtype, q.dtype), ("device", out.device, q.device)):
+        if got != want:
+            reasons.append(Reason(f"out.{what}", got, f"that of q, {want}", f"use out.to(q.{what})"))
+    return reasons

@@ -1,8 +1,8 @@
 """Attention on NVIDIA GPUs: kernels for Volta and Turing, compiled at run time, and PyTorch's own on newer cards.
 
-`forward` and `decode` are the calls; `describe` says which kernels the card gets. The operators of torch.ops.fastattn
-do not reach them yet. Reading order: api, dispatch, prefill, decoding, instances, then kernels/prefill.cuh and the two
-operand layers beside it.
+`forward` and `decode` are the calls, `operator` is torch.ops.fastattn on CUDA tensors; `describe` says which kernels
+the card gets. Reading order: api, dispatch, prefill, decoding, instances, then kernels/prefill.cuh and the two operand
+layers beside it.
 """
 
 from .api import decode, forward

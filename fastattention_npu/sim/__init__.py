@@ -4,13 +4,14 @@ Python front only; the machine is C++ (machine/, isa/, ascendc/) behind the nati
 """
 
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from torch import Tensor
 
 from ..arguments import check_arguments
 from ..config import SocConfig, TilingConfig
 from ..dispatch import DEFAULT_SOC, make_backend
+from ..options import Options
 from .launch import SimReport, launch_flash_attention, plan_problem
 
 __all__ = ["SimReport", "flash_attention", "plan_problem"]
@@ -22,16 +23,12 @@ def flash_attention(
     k: Tensor,
     v: Tensor,
     *,
-    softmax_scale: float | None = ...,
-    causal: bool = ...,
-    seqused_k: Tensor | None = ...,
-    layout: str = ...,
-    head_dim: int | None = ...,
     soc: str | Path | SocConfig = ...,
     tiling: str | Path | TilingConfig | None = ...,
     threads: int | None = ...,
     checks: bool = ...,
     return_report: Literal[False] = ...,
+    **options: Any,
 ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -41,16 +38,12 @@ def flash_attention(
     k: Tensor,
     v: Tensor,
     *,
-    softmax_scale: float | None = ...,
-    causal: bool = ...,
-    seqused_k: Tensor | None = ...,
-    layout: str = ...,
-    head_dim: int | None = ...,
     soc: str | Path | SocConfig = ...,
     tiling: str | Path | TilingConfig | None = ...,
     threads: int | None = ...,
     checks: bool = ...,
     return_report: Literal[True],
+    **options: Any,
 ) -> tuple[Tensor, Tensor, SimReport]: ...
 
 
@@ -59,22 +52,17 @@ def flash_attention(
     k: Tensor,
     v: Tensor,
     *,
-    softmax_scale: float | None = None,
-    causal: bool = False,
-    seqused_k: Tensor | None = None,
-    layout: str = "bshd",
-    head_dim: int | None = None,
     soc: str | Path | SocConfig = DEFAULT_SOC,
     tiling: str | Path | TilingConfig | None = None,
     threads: int | None = None,
     checks: bool = True,
     return_report: bool = False,
+    **options: Any,
 ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, SimReport]:
     """O = softmax(softmax_scale · Q Kᵀ + mask) V on the simulated NPU.
 
     Arguments:
-        q, k, v, softmax_scale, causal, seqused_k, layout, head_dim: as torch.ops.fastattn.flash_attention; CPU tensors,
-            fp16 or bf16.
+        q, k, v, options: as torch.ops.fastattn.flash_attention, options by name; CPU tensors, fp16 or bf16.
         soc, tiling: name or path of a file of configs/soc and configs/tiling; tiling None: op_host chooses.
         threads: CPU threads of the simulator; None: all. The result has the same bits for any number.
         checks: whether the simulator looks for races and reads of memory that nobody wrote.
@@ -82,15 +70,16 @@ def flash_attention(
     Returns:
         (O, lse), with return_report (O, lse, report).
     Raises:
-        ArgumentError, ConfigError: every reason at once. ValueError: no plan, with op_host's reasons.
+        ArgumentError, ConfigError: every reason at once; op_host's too, if it finds no plan.
         SimulatorError (a RuntimeError): the kernel did what the chip would refuse, or, without return_report, accesses
             raced; the text says where.
     Limits:
-        Those of the kernel: fastattention_npu.limits.kernel_limits().
+        The row `sim` of fastattention_npu.limits.TABLE.
     Source:
         op_kernel/flash_attention.
     """
-    chosen = make_backend("sim", soc=soc, tiling=tiling, threads=threads, checks=checks)
-    problem = check_arguments(q, k, v, softmax_scale, seqused_k, layout, head_dim, "sim")
-    result = launch_flash_attention(q, k, v, problem, softmax_scale, causal, seqused_k, chosen)
+    backend = make_backend("sim", soc=soc, tiling=tiling, threads=threads, checks=checks)
+    chosen = Options.from_names(options, "sim.flash_attention")
+    problem = check_arguments(q, k, v, chosen, "sim")
+    result = launch_flash_attention(q, k, v, chosen, problem, backend)
     return (*result.outputs, result.report) if return_report else result.outputs_without_hazards()

@@ -7,7 +7,7 @@ the simulated chip's global memory is the tensors' own memory.
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,10 +17,16 @@ from torch import Tensor
 
 from .. import layouts
 from .._native import core
-from ..arguments import DTYPE_NAMES, Problem, check_seqused_values
+from ..argument_values import check_values
+from ..arguments import DTYPE_NAMES, Problem
 from ..config import SocConfig, TilingConfig
 from ..dispatch import Backend
+from ..errors import ArgumentError
+from ..options import Options
 from .masks import mask_operand, windows_mask
+
+# Options that the kernel reads from global memory, under its operands' names (native/sim_kernels.cpp).
+OPERANDS = ("seqused_k", "cu_seqlens_q", "cu_seqlens_k", "sinks", "alibi_slopes")
 
 
 @dataclass(frozen=True)
@@ -73,13 +79,10 @@ def launch_flash_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
+    options: Options,
     p: Problem,
-    softmax_scale: float | None,
-    causal: bool,
-    seqused_k: Tensor | None,
     backend: Backend,
     sim_options: Mapping[str, Any] | None = None,
-    attn_mask: Tensor | None = None,
 ) -> Launch:
     """Runs checked arguments on the simulated NPU that `backend` describes.
 
@@ -88,43 +91,59 @@ def launch_flash_attention(
     """
     soc = backend.soc
     assert soc is not None, "a sim backend has a SoC"
-    if seqused_k is not None:
-        check_seqused_values(seqused_k, p.s_kv)
+    check_values(k, options, p)
     # Poisoned: what the kernel leaves unwritten shows up as NaN.
-    out = torch.full(layouts.shape_of(p.layout, p.b, p.s_q, p.h_q, p.d), torch.nan, dtype=q.dtype)
-    lse = torch.full((p.b, p.h_q, p.s_q), torch.nan)
-    if p.b == 0 or p.s_q == 0 or p.s_kv == 0:  # no block to launch
-        return Launch((out.zero_(), lse.fill_(-torch.inf)), SimReport(soc.name))
-    tensors = {"q": q, "k": k, "v": v, "o": out}
-    views = {name: layouts.as_bshd(tensor, p.layout, p.d) for name, tensor in tensors.items()}  # (b, s, h, d) each
+    out = torch.full(p.out_shape, torch.nan, dtype=q.dtype)
+    lse = torch.full(p.lse_shape, torch.nan)
+    p = with_longest(p, options)
+    if p.b == 0 or p.tokens_q == 0 or p.s_kv == 0:  # no block to launch
+        lse.copy_(torch.tensor(-torch.inf) if options.sinks is None else options.sinks[:, None])
+        return Launch((out.zero_(), lse), SimReport(soc.name))
+    operands = {"q": q, "k": k, "v": v, "o": out}
+    views = {
+        name: layouts.as_bshd(x, p.layout, p.d if name in "qk" else p.d_v) for name, x in operands.items()
+    }  # (b, s, h, d) each
     start_s = time.perf_counter()
-    problem = _problem_dict(p, views, softmax_scale, causal, seqused_k)
+    problem = _problem_dict(p, views, options)
+    attn_mask = options.attn_mask
     if attn_mask is not None:
         attn_mask, mask_keys = mask_operand(attn_mask, (p.b, p.h_q, p.s_q, p.s_kv))
         problem |= mask_keys
-    plan = plan_problem(problem, soc, backend.tiling)
+    try:
+        plan = plan_problem(problem, soc, backend.tiling)
+    except ValueError as error:
+        raise ArgumentError(str(error)) from error
     mask = device_constants(plan["tiling"]["mask_block"], plan["tiling"]["mask"])
     if plan["tiling"]["mask_tensor"] == "windows":
         attn_mask = windows_mask(problem)
-    inputs = {name: (views[name].data_ptr(), extent_bytes(views[name])) for name in ("q", "k", "v")}
-    inputs["mask"] = (mask.ctypes.data, mask.nbytes)
-    if attn_mask is not None:
-        inputs["attn_mask"] = (attn_mask.data_ptr(), extent_bytes(attn_mask))
-    if seqused_k is not None:
-        inputs["seqused_k"] = (seqused_k.data_ptr(), extent_bytes(seqused_k))
+    read = {"q": views["q"], "k": views["k"], "v": views["v"], "attn_mask": attn_mask}
+    read |= {name: getattr(options, name) for name in OPERANDS}
+    ranges = {name: (x.data_ptr(), extent_bytes(x)) for name, x in read.items() if x is not None}
+    ranges["mask"] = (mask.ctypes.data, mask.nbytes)
     outputs = {name: (tensor.data_ptr(), extent_bytes(tensor)) for name, tensor in (("o", out), ("lse", lse))}
-    options: dict[str, Any] = {"threads": backend.threads or default_threads(), "checks": backend.checks}
-    options |= sim_options or {}
+    settings: dict[str, Any] = {"threads": backend.threads or default_threads(), "checks": backend.checks}
     figures = core().simulate_flash_attention(
         soc.values(),
         plan["tiling_bytes"],
         plan["block_dim"],
-        share_memory(inputs) | outputs,
+        share_memory(ranges) | outputs,
         plan["workspace_bytes"],
-        options,
+        settings | dict(sim_options or {}),
     )
     wall_s = time.perf_counter() - start_s
+    if options.cu_seqlens_q is not None:
+        end = int(options.cu_seqlens_q[-1])
+        out[end:], lse[:, end:] = 0, -torch.inf  # tokens behind the last sequence belong to none
     return Launch((out, lse), SimReport(soc.name, plan, figures, wall_s))
+
+
+def with_longest(p: Problem, options: Options) -> Problem:
+    """The problem with the lengths of the longest packed sequences, where the caller did not name them."""
+    if options.cu_seqlens_q is None or options.cu_seqlens_k is None or p.b == 0:
+        return p
+    s_q = int(options.cu_seqlens_q.diff().max()) if options.max_seqlen_q is None else p.s_q
+    s_kv = int(options.cu_seqlens_k.diff().max()) if options.max_seqlen_k is None else p.s_kv
+    return replace(p, s_q=max(s_q, 1), s_kv=s_kv)
 
 
 def extent_bytes(tensor: Tensor) -> int:
@@ -151,9 +170,8 @@ def share_memory(operands: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int
     return {name: (address, ends[name] - address) for name, (address, _) in operands.items()}
 
 
-def _problem_dict(
-    p: Problem, views: Mapping[str, Tensor], softmax_scale: float | None, causal: bool, seqused_k: Tensor | None
-) -> dict[str, Any]:
+def _problem_dict(p: Problem, views: Mapping[str, Tensor], options: Options) -> dict[str, Any]:
+    slopes = options.alibi_slopes
     return {
         "b": p.b,
         "s_q": p.s_q,
@@ -161,11 +179,20 @@ def _problem_dict(
         "h_q": p.h_q,
         "h_kv": p.h_kv,
         "d": p.d,
+        "d_v": p.d_v,
         "dtype": DTYPE_NAMES[views["q"].dtype],
         "layout": p.layout,
-        "causal": causal,
-        "softmax_scale": softmax_scale,
-        "has_seq_used_kv": seqused_k is not None,
+        "causal": options.causal,
+        "window_left": options.window_left,
+        "window_right": options.window_right,
+        "softcap": float(options.softcap),
+        "softmax_scale": options.softmax_scale,
+        "has_seq_used_kv": options.seqused_k is not None,
+        "has_cu_seqlens": p.packed,
+        "total_q": p.tokens_q if p.packed else 0,
+        "has_sinks": options.sinks is not None,
+        "has_alibi": slopes is not None,
+        "alibi_per_batch": slopes is not None and slopes.dim() == 2,
         "strides": {name: _strides(view) for name, view in views.items()},
     }
 

@@ -139,7 +139,7 @@ def test_against_float64(case: Case, target: str) -> None:
     got, lse = cpu.forward(
         a, b, e, softmax_scale=case.o.scale, causal=case.o.causal, window_left=case.o.window_left,
         window_right=case.o.window_right, softcap=case.o.softcap, alibi_slopes=alibi, sinks=sinks, attn_mask=mask,
-        layout=layout, out=out[..., : v.shape[-1]], threads=2, splits=case.splits,
+        layout=layout, out=out[..., : v.shape[-1]], threads=2, num_splits=case.splits,
     )  # fmt: skip
     assert bool(out[..., v.shape[-1] :].isnan().all()), "wrote past a row of out"
     got = got.transpose(1, 2) if layout == "BNSD" else got
