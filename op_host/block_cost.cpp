@@ -1,28 +1,32 @@
-// Stage by stage cycle counts. A dependent vector pass pays head and tail once; further instructions of a pass pay one
-// issue. Transfers pay their head per instruction and the slower of bytes and bursts.
+// Stage by stage cycle counts. A vector pass that depends on the one before waits for head and tail once; copies pay
+// their head and the slower of bytes and runs of GM. What overlaps with what is pipeline_model.cpp's.
 #include "block_cost.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "../op_kernel/flash_attention/partition.h"
 #include "../op_kernel/flash_attention/storage.h"
 
 namespace fastattn {
 namespace {
 
-// Passes over the scores of a strip: scale, tree max, subtract, tree sum, cast at one repeat each, and Exp.
-constexpr double SIMPLE_SOFTMAX_PASSES = 5;
+// The kernel's passes over the scores of a strip (vector_stages.h, score_modifiers.h): scale, tree maximum, subtract,
+// tree sum, cast, one repeat each, and Exp. Passes whose rows lie a multiple of 512 B apart write into the bank that
+// the next repeat reads.
+constexpr double RUN_PASSES = 2;        // scale, cast: one run without gaps
+constexpr double STRIDED_PASSES = 3;    // tree maximum, subtract, tree sum
+constexpr double TREES = 2;             // chains of dependent steps, one a 64-column group
+constexpr double STRIP_WAITS = 18;      // dependent passes of a strip besides the trees' steps
+constexpr double BLOCK_REDUCTIONS = 4;  // two for the maximum, two for the sum, each with its longer tail
+constexpr double LONG_WAITS = 2;        // Exp of the scores and of the rescale factors
 constexpr double MASK_PASSES = 1;       // Select
 constexpr double PREDICATE_PASSES = 1;  // Compares
 // A mask tensor: booleans are widened to fp16 and compared, two columns a lane pair, then selected; numbers are
 // widened, unless they are fp32, and added.
 constexpr double BOOLEAN_PASSES = 2;
 constexpr double ADDITIVE_PASSES = 2;
-// Single-repeat instructions on the row statistics of a strip: max with the old one, old - new, Exp, Brcb, rescale and
-// add of the sum, copies. Each waits for the one before.
-constexpr double ROW_STATISTIC_OPS = 8;
-constexpr double ROW_REDUCTIONS = 2;        // WholeReduceMax and WholeReduceSum, one repeat a row
-constexpr double OUTPUT_UPDATE_PASSES = 2;  // O * rescale + P·V
-constexpr uint32_t VECTOR_MAX_REPEATS = 255;
+constexpr double OUTPUT_PASSES = 2;  // O * rescale + P·V
 
 uint32_t Fractals(uint32_t elems) { return static_cast<uint32_t>(CeilDiv(elems, FRACTAL_ROWS)); }
 
@@ -32,21 +36,31 @@ double MmadCycles(const SocSpec& soc, uint32_t m, uint32_t n, uint32_t k)
     return soc.cubeHeadCycles + fractals * soc.cubeFractalCycles;
 }
 
-double TransferCycles(double headCycles, double bytes, double bytesPerCycle, double bursts, double burstCycles)
+// Rows of GM; those without a gap between them are one run.
+struct Rows {
+    double rows;
+    double rowBytes;
+    bool gaps;
+    double Bytes() const { return rows * rowBytes; }
+    double Runs() const { return gaps ? rows : 1; }
+};
+
+double CopyCycles(double headCycles, double bytesPerCycle, double burstCycles, const Rows& r)
 {
-    return headCycles + std::max(bytes / bytesPerCycle, bursts * burstCycles);
+    return headCycles + std::max(r.Bytes() / bytesPerCycle, r.Runs() * burstCycles);
 }
 
-double LoadL1Cycles(const SocSpec& soc, uint32_t rows, uint32_t cols)
+double LoadL1Cycles(const SocSpec& soc, const Rows& r, double bytesPerCycle)
 {
-    const double bytes = static_cast<double>(rows) * cols * HALF_BYTES;
-    return TransferCycles(soc.mte2HeadCycles, bytes, soc.mte2L1BytesPerCycle, rows, soc.mte2L1BurstCycles);
+    return CopyCycles(soc.mte2HeadCycles, bytesPerCycle, soc.mte2L1BurstCycles, r);
 }
-
-double LoadL0Cycles(const SocSpec& soc, uint32_t rows, uint32_t cols, double bytesPerCycle)
+double LoadUbCycles(const SocSpec& soc, const Rows& r)
 {
-    const double fractals = static_cast<double>(Fractals(rows)) * Fractals(cols);
-    return soc.mte1HeadCycles + fractals * FRACTAL_BYTES / bytesPerCycle;
+    return CopyCycles(soc.mte2HeadCycles, soc.mte2UbBytesPerCycle, soc.mte2UbBurstCycles, r);
+}
+double StoreUbCycles(const SocSpec& soc, const Rows& r)
+{
+    return CopyCycles(soc.mte3HeadCycles, soc.mte3BytesPerCycle, soc.mte3BurstCycles, r);
 }
 
 double FixpipeCycles(const SocSpec& soc, uint32_t rows, uint32_t cols)
@@ -54,23 +68,22 @@ double FixpipeCycles(const SocSpec& soc, uint32_t rows, uint32_t cols)
     return soc.fixpipeHeadCycles + static_cast<double>(rows) * cols * FLOAT_BYTES / soc.fixpipeGmBytesPerCycle;
 }
 
-double LoadUbCycles(const SocSpec& soc, uint32_t rows, double rowBytes)
+double LoadL0Cycles(const SocSpec& soc, uint32_t rows, uint32_t cols, double instructions, double bytesPerCycle)
 {
-    return TransferCycles(soc.mte2HeadCycles, rows * rowBytes, soc.mte2UbBytesPerCycle, rows, soc.mte2UbBurstCycles);
+    const double fractals = static_cast<double>(Fractals(rows)) * Fractals(cols);
+    return instructions * soc.mte1HeadCycles + fractals * FRACTAL_BYTES / bytesPerCycle;
 }
 
-double StoreUbCycles(const SocSpec& soc, uint32_t rows, double rowBytes)
+// The left operand goes one row or one column of fractals an instruction, whichever makes fewer (cube_tiles.h).
+double LoadLeftCycles(const SocSpec& soc, uint32_t rows, uint32_t depth)
 {
-    return soc.mte3HeadCycles + rows * rowBytes / soc.mte3BytesPerCycle;
+    return LoadL0Cycles(soc, rows, depth, std::min(Fractals(rows), Fractals(depth)), soc.mte1L0aBytesPerCycle);
 }
 
-// One dependent pass of so many repeats, cut into instructions of at most 255.
-double PassCycles(const SocSpec& soc, double repeats, double cyclesPerRepeat, double instructions)
-{
-    const double issues = std::max(instructions, repeats / VECTOR_MAX_REPEATS) - 1;
-    return soc.vectorHeadCycles + soc.vectorTailCycles + repeats * cyclesPerRepeat +
-           std::max(issues, 0.0) * soc.scalarIssueCycles;
-}
+// What a pass waits for before the next may use its result.
+double WaitCycles(const SocSpec& soc) { return soc.vectorHeadCycles + soc.vectorTailCycles + soc.scalarIssueCycles; }
+
+double StridedCycles(const SocSpec& soc) { return soc.vectorSimpleCycles + soc.vectorWriteConflictCycles; }
 
 // Calls stage(keys) for every tile of the block's keys.
 template <typename Stage>
@@ -88,24 +101,108 @@ void ForEachStrip(const FlashAttentionTiling& t, uint32_t rows, Stage stage)
     ForEachTile(std::min(RowsPerVectorCore(rows), rows), t.stripRows, stage);
 }
 
+StageCost QkStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape, const MemoryRates& rates)
+{
+    StageCost stage;
+    PipeCycles& c = stage.pipes;
+    c.mte1 = LoadLeftCycles(soc, shape.rows, t.headDimQk);
+    stage.l1Tiles = static_cast<double>(CeilDiv(shape.cols, t.l1TileKv));
+    stage.l0Tiles = static_cast<double>(CeilDiv(shape.cols, t.l0TileKv));
+    const double rowBytes = static_cast<double>(t.headDimQk) * HALF_BYTES;
+    ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
+        c.mte2Cube += LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.k.seq != t.headDimQk}, rates.keysBytesPerCycle);
+        c.mte1 += LoadL0Cycles(soc, keys, t.headDimQk, 1, soc.mte1L0bBytesPerCycle);
+        c.cube += MmadCycles(soc, shape.rows, keys, t.headDimQk);
+        c.fixpipe += FixpipeCycles(soc, shape.rows, keys);
+    });
+    c.mte1 += soc.mte1StartCycles * stage.l0Tiles;  // the pipe runs dry: the Fixpipe sets the pace
+    return stage;
+}
+
+StageCost PvStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape, const MemoryRates& rates)
+{
+    StageCost stage;
+    PipeCycles& c = stage.pipes;
+    stage.l1Tiles = static_cast<double>(CeilDiv(shape.cols, t.l1TileKv));
+    stage.l0Tiles = static_cast<double>(CeilDiv(shape.cols, t.l0TileKv));
+    const double rowBytes = static_cast<double>(t.headDimV) * HALF_BYTES;
+    ForEachTile(shape.cols, t.l1TileKv, [&](uint32_t keys) {
+        c.mte2Cube +=
+            LoadL1Cycles(soc, {1.0 * shape.rows, 1.0 * keys * HALF_BYTES, keys != t.blockKv}, soc.mte2L1BytesPerCycle);
+    });
+    ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
+        c.mte2Cube += LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.v.seq != t.headDimV}, rates.keysBytesPerCycle);
+        c.mte1 += LoadLeftCycles(soc, shape.rows, keys);
+        c.mte1 += LoadL0Cycles(soc, keys, t.headDimV, Fractals(keys), soc.mte1L0bBytesPerCycle);
+        c.cube += MmadCycles(soc, shape.rows, t.headDimV, keys);
+    });
+    c.fixpipe = FixpipeCycles(soc, shape.rows, t.headDimV);
+    return stage;
+}
+
 // What the windows and a mask tensor add to a strip of softmax.
 void AddMaskCycles(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape, uint32_t rows,
                    PipeCycles& c)
 {
-    const double chunks = static_cast<double>(CeilDiv(shape.cols, REPEAT_FP32_ELEMS));
-    const auto passes = [&](double count) {
-        c.vector += count * PassCycles(soc, rows * chunks, soc.vectorSimpleCycles, chunks);
-    };
+    const double repeats = rows * static_cast<double>(CeilDiv(shape.cols, REPEAT_FP32_ELEMS));
+    const auto passes = [&](double count) { c.vector += count * (repeats * StridedCycles(soc) + WaitCycles(soc)); };
     if (shape.masked && t.maskMode == MASK_TILING) {
-        c.mte2Vector += LoadUbCycles(soc, rows, shape.cols / 8.0);
+        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, shape.cols / 8.0, true});
         passes(MASK_PASSES);
     } else if (shape.masked && t.maskMode == MASK_PREDICATE) {
         passes(PREDICATE_PASSES + MASK_PASSES);
     }
     if (t.maskTensor != NO_MASK_TENSOR) {
-        c.mte2Vector += LoadUbCycles(soc, rows, static_cast<double>(shape.cols) * MaskElementBytes(t.maskTensor));
+        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * shape.cols * MaskElementBytes(t.maskTensor), true});
         passes(IsBooleanMask(t.maskTensor) ? BOOLEAN_PASSES : ADDITIVE_PASSES);
     }
+}
+
+StageCost SoftmaxStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape)
+{
+    StageCost stage;
+    PipeCycles& c = stage.pipes;
+    const double groups = static_cast<double>(CeilDiv(shape.cols, REPEAT_FP32_ELEMS));
+    const bool gaps = shape.cols != t.blockKv;
+    ForEachStrip(t, shape.rows, [&](uint32_t rows) {
+        stage.strips += 1;
+        const double repeats = rows * groups;
+        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * shape.cols * FLOAT_BYTES, gaps});
+        const double run = gaps ? StridedCycles(soc) : soc.vectorSimpleCycles;
+        const double exp = gaps ? std::max(soc.vectorExpCycles, StridedCycles(soc)) : soc.vectorExpCycles;
+        c.vector += repeats * (RUN_PASSES * run + STRIDED_PASSES * StridedCycles(soc) + exp);
+        c.vector += (STRIP_WAITS + TREES * (groups - 1)) * WaitCycles(soc);
+        c.vector += BLOCK_REDUCTIONS * soc.vectorBlockReduceTailCycles + LONG_WAITS * soc.vectorLongTailCycles;
+        c.vector += TREES * rows * soc.vectorSimpleCycles;  // 64 -> 8
+        AddMaskCycles(t, soc, shape, rows, c);
+        c.mte3 += StoreUbCycles(soc, {1.0 * rows, 1.0 * shape.cols * HALF_BYTES, gaps});
+    });
+    return stage;
+}
+
+StageCost UpdateStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape)
+{
+    StageCost stage;
+    const double groups = static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
+    const bool gaps = PaddedDim(t.headDimV) != t.headDimV;
+    ForEachStrip(t, shape.rows, [&](uint32_t rows) {
+        stage.strips += 1;
+        stage.pipes.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * t.headDimV * FLOAT_BYTES, gaps});
+        stage.pipes.vector += (1 + OUTPUT_PASSES) * WaitCycles(soc);  // with the Brcb of the rescale factors
+        stage.pipes.vector += OUTPUT_PASSES * rows * groups * StridedCycles(soc);
+    });
+    return stage;
+}
+
+// What the three cores of a group move through the L2 for a block: K, V; S, P, P·V both ways; the mask.
+double BlockL2Bytes(const FlashAttentionTiling& t, const BlockShape& shape)
+{
+    const double pairs = static_cast<double>(shape.rows) * shape.cols;
+    const double keysAndValues = 1.0 * shape.cols * (t.headDimQk + t.headDimV) * HALF_BYTES;
+    const double partialOutput = static_cast<double>(shape.rows) * t.headDimV * FLOAT_BYTES;
+    const double mask =
+        (shape.masked && t.maskMode == MASK_TILING ? pairs / 8 : 0) + pairs * MaskElementBytes(t.maskTensor);
+    return keysAndValues + 2 * (pairs * (FLOAT_BYTES + HALF_BYTES) + partialOutput) + mask;
 }
 
 }  // namespace
@@ -126,96 +223,77 @@ double Longest(const PipeCycles& cycles)
     return longest;
 }
 
+void AddBlock(const BlockCost& addend, double times, BlockCost& sum)
+{
+    for (StageCost BlockCost::* stage : {&BlockCost::qk, &BlockCost::softmax, &BlockCost::pv, &BlockCost::update}) {
+        AddCycles((addend.*stage).pipes, times, (sum.*stage).pipes);
+        (sum.*stage).l1Tiles += times * (addend.*stage).l1Tiles;
+        (sum.*stage).l0Tiles += times * (addend.*stage).l0Tiles;
+        (sum.*stage).strips += times * (addend.*stage).strips;
+    }
+    sum.l2Bytes += times * addend.l2Bytes;
+}
+
+PipeCycles BusyOf(const BlockCost& block)
+{
+    PipeCycles busy;
+    for (const StageCost* stage : {&block.qk, &block.softmax, &block.pv, &block.update}) {
+        AddCycles(stage->pipes, 1, busy);
+    }
+    return busy;
+}
+
 double SoftmaxCyclesPerRepeat(const SocSpec& soc)
 {
-    return SIMPLE_SOFTMAX_PASSES * soc.vectorSimpleCycles + soc.vectorExpCycles;
+    return (RUN_PASSES + STRIDED_PASSES) * soc.vectorSimpleCycles + soc.vectorExpCycles;
 }
 
-PipeCycles QkStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape)
+BlockCost CostOfBlock(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape,
+                      const MemoryRates& rates)
 {
-    PipeCycles c;
-    ForEachTile(shape.cols, t.l1TileKv, [&](uint32_t keys) { c.mte2Cube += LoadL1Cycles(soc, keys, t.headDimQk); });
-    ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
-        c.mte1 += LoadL0Cycles(soc, shape.rows, t.headDimQk, soc.mte1L0aBytesPerCycle);
-        c.mte1 += LoadL0Cycles(soc, keys, t.headDimQk, soc.mte1L0bBytesPerCycle);
-        c.cube += MmadCycles(soc, shape.rows, keys, t.headDimQk);
-        c.fixpipe += FixpipeCycles(soc, shape.rows, keys);
-    });
-    return c;
-}
-
-PipeCycles PvStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape)
-{
-    PipeCycles c;
-    ForEachTile(shape.cols, t.l1TileKv, [&](uint32_t keys) {
-        c.mte2Cube += LoadL1Cycles(soc, keys, t.headDimV) + LoadL1Cycles(soc, shape.rows, keys);
-    });
-    ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
-        c.mte1 += LoadL0Cycles(soc, shape.rows, keys, soc.mte1L0aBytesPerCycle);
-        c.mte1 += LoadL0Cycles(soc, keys, t.headDimV, soc.mte1L0bBytesPerCycle);
-        c.cube += MmadCycles(soc, shape.rows, t.headDimV, keys);
-    });
-    c.fixpipe = FixpipeCycles(soc, shape.rows, t.headDimV);
-    return c;
-}
-
-PipeCycles SoftmaxStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape)
-{
-    PipeCycles c;
-    const double chunks = static_cast<double>(CeilDiv(shape.cols, REPEAT_FP32_ELEMS));
-    ForEachStrip(t, shape.rows, [&](uint32_t rows) {
-        const double repeats = rows * chunks;
-        const double simple = soc.vectorSimpleCycles;
-        c.mte2Vector += LoadUbCycles(soc, rows, static_cast<double>(shape.cols) * FLOAT_BYTES);
-        AddMaskCycles(t, soc, shape, rows, c);
-        c.vector += SIMPLE_SOFTMAX_PASSES * PassCycles(soc, repeats, simple, chunks);
-        c.vector += PassCycles(soc, repeats, soc.vectorExpCycles, 1);
-        c.vector += ROW_REDUCTIONS * PassCycles(soc, rows, soc.vectorWholeReduceCycles, 1);
-        c.vector += ROW_STATISTIC_OPS * PassCycles(soc, 1, simple, 1);
-        c.mte3 += StoreUbCycles(soc, rows, static_cast<double>(shape.cols) * HALF_BYTES);
-    });
-    return c;
-}
-
-PipeCycles UpdateStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape)
-{
-    PipeCycles c;
-    const double chunks = static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
-    ForEachStrip(t, shape.rows, [&](uint32_t rows) {
-        c.mte2Vector += LoadUbCycles(soc, rows, static_cast<double>(t.headDimV) * FLOAT_BYTES);
-        c.vector += PassCycles(soc, 1, soc.vectorSimpleCycles, 1);  // Brcb of the strip's rescale factors
-        c.vector += OUTPUT_UPDATE_PASSES * PassCycles(soc, rows * chunks, soc.vectorSimpleCycles, chunks);
-    });
-    return c;
+    return {QkStage(t, soc, shape, rates), SoftmaxStage(t, soc, shape), PvStage(t, soc, shape, rates),
+            UpdateStage(t, soc, shape), BlockL2Bytes(t, shape)};
 }
 
 PipeCycles RowOverhead(const FlashAttentionTiling& t, const SocSpec& soc, uint32_t rows)
 {
     PipeCycles c;
-    c.mte2Cube = LoadL1Cycles(soc, rows, t.headDimQk);
+    c.mte2Cube =
+        LoadL1Cycles(soc, {1.0 * rows, 1.0 * t.headDimQk * HALF_BYTES, t.q.seq != t.headDimQk}, soc.missBytesPerCycle);
     const uint32_t coreRows = std::min(RowsPerVectorCore(rows), rows);
     const double repeats = coreRows * static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
-    c.vector = 4 * PassCycles(soc, 1, soc.vectorSimpleCycles, 1) +   // reset of max, sum and O; log of the sum
-               PassCycles(soc, repeats, soc.vectorDivCycles, 1) +    // O / sum
-               PassCycles(soc, repeats, soc.vectorSimpleCycles, 1);  // cast to fp16
-    c.mte3 = StoreUbCycles(soc, coreRows, static_cast<double>(t.headDimV) * HALF_BYTES) +
-             StoreUbCycles(soc, coreRows, FLOAT_BYTES);
+    const double strips = static_cast<double>(CeilDiv(coreRows, t.stripRows));
+    c.vector = (4 + 3 * strips) * WaitCycles(soc) + repeats * (soc.vectorDivCycles + 2 * soc.vectorSimpleCycles);
+    c.mte3 = strips * soc.mte3HeadCycles +
+             StoreUbCycles(soc, {1.0 * coreRows, 1.0 * t.headDimV * HALF_BYTES, t.o.seq != t.headDimV}) +
+             StoreUbCycles(soc, {1, 1.0 * coreRows * FLOAT_BYTES, false});
     return c;
 }
 
-double BlockReadBytes(const FlashAttentionTiling& t, const BlockShape& shape)
+RangeWeights WeightsOf(const FlashAttentionTiling& t, const SocSpec& soc)
 {
-    const double pairs = static_cast<double>(shape.rows) * shape.cols;
-    const double keysAndValues = 1.0 * shape.cols * (t.headDimQk + t.headDimV) * HALF_BYTES;
-    const double partialOutput = static_cast<double>(shape.rows) * t.headDimV * FLOAT_BYTES;
-    const double mask =
-        (shape.masked && t.maskMode == MASK_TILING ? pairs / 8 : 0) + pairs * MaskElementBytes(t.maskTensor);
-    return keysAndValues + pairs * (FLOAT_BYTES + HALF_BYTES) + partialOutput + mask;
+    const uint32_t rows = BlockRows(t);
+    const MemoryRates rates{soc.mte2L1BytesPerCycle};
+    const auto cycles = [&](uint32_t cols, bool masked) {
+        return Longest(BusyOf(CostOfBlock(t, soc, {rows, cols, masked}, rates)));
+    };
+    const double columns = t.blockKv / UNIT_KEYS - 1.0;
+    const double column = (cycles(t.blockKv, false) - cycles(UNIT_KEYS, false)) / std::max(columns, 1.0);
+    const double block = std::max(0.0, cycles(UNIT_KEYS, false) - column);
+    double task = RowOverhead(t, soc, rows).vector;
+    if (t.windowRight >= 0 || t.windowLeft >= 0) {
+        task += cycles(t.blockKv, true) - cycles(t.blockKv, false);
+    }
+    return {static_cast<uint32_t>(std::lround(block / column)), static_cast<uint32_t>(std::lround(task / column))};
 }
 
-double RowReadBytes(const FlashAttentionTiling& t, uint32_t rows)
+double CombineCycles(const FlashAttentionTiling& t, const SocSpec& soc, uint32_t rows)
 {
-    return static_cast<double>(rows) * t.headDimQk * HALF_BYTES;
+    const uint32_t coreRows = std::min(RowsPerVectorCore(rows), rows);
+    const double repeats = coreRows * static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
+    const double strips = static_cast<double>(CeilDiv(coreRows, t.stripRows));
+    return soc.gmLatencyCycles + strips * 5 * WaitCycles(soc) + 3 * repeats * StridedCycles(soc) +
+           LoadUbCycles(soc, {1.0 * coreRows, 1.0 * t.headDimV * FLOAT_BYTES, false});
 }
 
 }  // namespace fastattn

@@ -1,6 +1,6 @@
-// Cycles that one level-1 block keeps each pipe of a core group busy, stage by stage: Q·K^T, softmax, P·V, update of O.
-// Rates come from SocSpec; instruction and pass counts are the kernel's and stand as constants in block_cost.cpp. This
-// is a model of the schedule, not a simulation: bank conflicts, L2 misses and contention are left out.
+// Cycles that one level-1 block occupies each pipe of a core group, stage by stage: Q·K^T, softmax, P·V, update of O.
+// Rates come from SocSpec; instruction and pass counts are the kernel's and stand as constants in block_cost.cpp.
+// Contention between cores is pipeline_model.h's and cost_model.h's business.
 #pragma once
 #include "../op_kernel/flash_attention/tiling.h"
 #include "soc_spec.h"
@@ -39,19 +39,48 @@ struct BlockShape {
     bool masked;
 };
 
-PipeCycles QkStage(const FlashAttentionTiling& tiling, const SocSpec& soc, const BlockShape& shape);
-PipeCycles SoftmaxStage(const FlashAttentionTiling& tiling, const SocSpec& soc, const BlockShape& shape);
-PipeCycles PvStage(const FlashAttentionTiling& tiling, const SocSpec& soc, const BlockShape& shape);
-PipeCycles UpdateStage(const FlashAttentionTiling& tiling, const SocSpec& soc, const BlockShape& shape);
+// K and V on their way to L1: rate of a core's path, lower while they miss the L2.
+struct MemoryRates {
+    double keysBytesPerCycle;
+};
+
+// A stage of a block: what it costs each pipe, and in how many steps, so that pipes overlap by steps.
+struct StageCost {
+    PipeCycles pipes;
+    double l1Tiles = 0;  // copies into L1 that MTE1 waits for
+    double l0Tiles = 0;  // Mmads
+    double strips = 0;   // of the vector core
+};
+
+struct BlockCost {
+    StageCost qk;
+    StageCost softmax;
+    StageCost pv;
+    StageCost update;
+    double l2Bytes = 0;  // moved between the group's cores and the L2, both ways
+};
+
+BlockCost CostOfBlock(const FlashAttentionTiling& tiling, const SocSpec& soc, const BlockShape& shape,
+                      const MemoryRates& rates);
+
+// sum += times * addend, stage by stage.
+void AddBlock(const BlockCost& addend, double times, BlockCost& sum);
+PipeCycles BusyOf(const BlockCost& block);
 
 // Once per query block: load of Q, reset of the statistics, normalisation and store of O and lse.
 PipeCycles RowOverhead(const FlashAttentionTiling& tiling, const SocSpec& soc, uint32_t rows);
 
-// What the three cores of a group read from GM for a block (K, V, P; S, the mask, P·V), and for Q once per query block.
-double BlockReadBytes(const FlashAttentionTiling& tiling, const BlockShape& shape);
-double RowReadBytes(const FlashAttentionTiling& tiling, uint32_t rows);
+// What a block and a task cost besides their keys, in columns of UNIT_KEYS keys: the weights of the RANGES schedule.
+struct RangeWeights {
+    uint32_t blockUnits;
+    uint32_t taskUnits;
+};
+RangeWeights WeightsOf(const FlashAttentionTiling& tiling, const SocSpec& soc);
 
-// Vector cycles of 64 score elements over the passes that every block needs (no mask).
+// Vector cycles of one part of a split task when it is combined.
+double CombineCycles(const FlashAttentionTiling& tiling, const SocSpec& soc, uint32_t rows);
+
+// Vector cycles of 64 score elements over the passes that every block needs (no mask), without bank conflicts.
 double SoftmaxCyclesPerRepeat(const SocSpec& soc);
 
 }  // namespace fastattn

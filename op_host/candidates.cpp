@@ -7,6 +7,7 @@
 
 #include "../op_kernel/flash_attention/packing.h"
 #include "../op_kernel/flash_attention/storage.h"
+#include "block_cost.h"
 #include "limits.h"
 #include "mask.h"
 
@@ -137,14 +138,18 @@ void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttention
 {
     t.numBlocksQ = static_cast<uint32_t>(CeilDiv(t.seqQ, std::max<uint32_t>(BlockTokens(t), 1)));
     const double tasks = static_cast<double>(t.batch) * TaskHeads(t) * t.numBlocksQ;
-    if (overrides.count("split_tasks") == 0) {
-        // Many whole tasks spread evenly enough; few do not.
-        t.splitTasks = tasks < WHOLE_TASK_ROUNDS * soc.aicCores ? 1 : 0;
+    if (overrides.count("schedule") == 0) {
+        // Many whole tasks of known lengths spread evenly enough; others do not.
+        const bool known = t.hasCuSeqlens == 0 && t.hasSeqUsedKv == 0;
+        t.schedule = known && tasks >= WHOLE_TASK_ROUNDS * soc.aicCores ? FOLDED : RANGES;
     }
     if (overrides.count("block_dim") == 0) {
         const double parts = std::max(1.0, static_cast<double>(CeilDiv(t.seqKv, MIN_PART_KEYS)));
-        t.blockDim = static_cast<uint32_t>(std::min(soc.aicCores, t.splitTasks != 0 ? tasks * parts : tasks));
+        t.blockDim = static_cast<uint32_t>(std::min(soc.aicCores, t.schedule == RANGES ? tasks * parts : tasks));
     }
+    const RangeWeights weights = WeightsOf(t, soc);
+    t.blockUnits = weights.blockUnits;
+    t.taskUnits = weights.taskUnits;
     if (overrides.count("mask_block") == 0) {
         t.maskBlock = static_cast<uint32_t>(RoundUp(std::max(t.blockQ, t.blockKv), MASK_ROW_ALIGN_ELEMS));
     }

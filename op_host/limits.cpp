@@ -34,8 +34,9 @@ const std::vector<Limit>& Limits()
         {"strip_rows", TILING, 8, 248, 8, "one Brcb fills 8 rows, and vector repeatTimes is a uint8", ""},
         {"mask", TILING, MASK_TILING, MASK_FULL, 1, "tiling, predicate or full", ""},
         {"mask_block", TILING, 256, 2048, 256, "mask rows fill 32 B blocks; the M-mask stays within 2 MB", ""},
-        {"split_tasks", TILING, 0, 1, 1, "0: whole tasks, 1: equal ranges of keys", ""},
         {"pack_gqa", TILING, 0, 1, 1, "1: the query heads of a key head share a block", ""},
+        {"schedule", TILING, 0, 2, 1, "0: whole tasks back and forth, 1: equal ranges of keys, 2: whole tasks in turn",
+         ""},
         {"block_dim", TILING, 1, 65535, 1, "one a cube core; the SoC has fewer", ""},
     };
     return limits;

@@ -11,9 +11,8 @@
 namespace fastattn {
 namespace {
 
-// The model leaves out contention and bank conflicts, so nearer costs than this do not count: among them the order of
-// the candidates decides.
-constexpr double MODEL_RESOLUTION = 0.05;
+// Nearer costs than this do not count: among them the order of the candidates decides.
+constexpr double MODEL_RESOLUTION = 0.01;
 
 struct CostedCandidate {
     const FlashAttentionTiling* tiling;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cost_model.h"
+#include "lower_bound.h"
 #include "problem.h"
 #include "tiling_check.h"
 #include "tiling_fields.h"

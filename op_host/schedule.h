@@ -1,43 +1,64 @@
-// Which level-1 blocks each core group gets. A task is one query block of one head; tasks go back and forth over the
-// groups, the query blocks that see most keys first, over all heads, so that the last round is the lightest. Blocks
-// that no row sees are not counted: neither core touches them.
+// What each core group gets to do: the kernel's own walk (op_kernel/flash_attention/partition.h) over lengths that the
+// host knows or assumes. Blocks that no row sees are not counted: neither core touches them.
 #pragma once
 #include <cstdint>
+#include <utility>
 #include <vector>
 
-#include "../op_kernel/flash_attention/tiling.h"
+#include "../op_kernel/flash_attention/partition.h"
 
 namespace fastattn {
+
+// Lengths of the batch entries; none given: every sequence is as long as the tiling says it may be.
+class HostLengths {
+public:
+    explicit HostLengths(const FlashAttentionTiling& tiling, std::vector<Sequence> sequences = {})
+        : longest_{0, 0, tiling.seqQ, tiling.seqKv}, sequences_(std::move(sequences))
+    {
+    }
+    Sequence Of(uint32_t batch) const { return sequences_.empty() ? longest_ : sequences_.at(batch); }
+
+private:
+    Sequence longest_;
+    std::vector<Sequence> sequences_;
+};
 
 // The level-1 blocks of one query block, as the mask windows classify them.
 struct RowOfBlocks {
     uint32_t blocks;    // with at least one visible pair
-    uint32_t masked;    // of those, the ones that need a mask: the last ones of the row
+    uint32_t masked;    // of those, the ones that need a mask
     uint32_t lastCols;  // keys of the last block that some query sees; blockKv if it is full
 };
 
 RowOfBlocks BlocksOfRow(const FlashAttentionTiling& tiling, uint32_t blockIndexQ);
 
-// The kernel's order (op_kernel/flash_attention/work.h): tasks are numbered query block by query block, heaviest first,
-// over all heads; in even rounds group g takes the g-th task of the round, in odd rounds the g-th from its end.
-uint64_t TaskOfGroup(const FlashAttentionTiling& tiling, uint32_t round, uint32_t group);
-uint32_t BlockIndexQ(const FlashAttentionTiling& tiling, uint64_t task);
+// What one group computes.
+struct GroupWork {
+    double share = 0;     // units of its tasks, each task's units counted once: the measure of balance
+    uint64_t units = 0;   // units of its pieces: a split task costs its parts a begin each
+    uint64_t blocks = 0;  // level-1 blocks
+    uint64_t pieces = 0;  // runs of keys of one task
+    uint64_t parts = 0;   // pieces of split tasks: partial results to combine
+};
+
+std::vector<GroupWork> WorkOfGroups(const FlashAttentionTiling& tiling, const HostLengths& lengths);
 
 // Blocks of equal cost. The keys count in steps of one vector repeat, so that there are few kinds at any length.
 struct BlockKind {
     uint32_t cols;
     bool masked;
-    uint64_t count;
+    double count;
 };
 
+// Blocks of the group that finishes last: the mean of all groups, times its share of the work over the mean share.
 struct GroupLoad {
-    uint64_t tasks = 0;
-    uint64_t blocks = 0;
-    uint64_t maskedBlocks = 0;
+    double tasks = 0;
+    double blocks = 0;
+    double maskedBlocks = 0;
     std::vector<BlockKind> kinds;
 };
 
-// Load of the group with most blocks. Depends on the problem, blockQ, blockKv, blockDim.
+// Depends on the problem, blockQ, blockKv, blockDim and the schedule. Lengths on the device count as the longest.
 GroupLoad BusiestGroup(const FlashAttentionTiling& tiling);
 
 }  // namespace fastattn

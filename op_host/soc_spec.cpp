@@ -70,4 +70,7 @@ const std::vector<SocField>& SocFields()
 
 double PeakTflops(const SocSpec& soc) { return soc.aicCores * 2.0 * 16 * 16 * 16 * soc.clockMhz * 1e6 / 1e12; }
 
+double L2BytesPerCycle(const SocSpec& soc) { return soc.l2Gbps * 1e3 / soc.clockMhz; }
+double HbmBytesPerCycle(const SocSpec& soc) { return soc.hbmGbps * 1e3 / soc.clockMhz; }
+
 }  // namespace fastattn

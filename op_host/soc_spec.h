@@ -96,4 +96,8 @@ const std::vector<SocField>& SocFields();
 // Core groups times 2 * 16^3 floating-point operations per cycle, in TFLOPS.
 double PeakTflops(const SocSpec& soc);
 
+// Shared rates of all cores together.
+double L2BytesPerCycle(const SocSpec& soc);
+double HbmBytesPerCycle(const SocSpec& soc);
+
 }  // namespace fastattn

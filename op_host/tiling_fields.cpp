@@ -37,7 +37,9 @@ const std::vector<TilingField>& TilingFields()
         {"block_dim", &T::blockDim, true},
         {"num_blocks_q", &T::numBlocksQ, false},
         {"pack_gqa", &T::packGqa, true},
-        {"split_tasks", &T::splitTasks, true},
+        {"schedule", &T::schedule, true},
+        {"block_units", &T::blockUnits, false},
+        {"task_units", &T::taskUnits, false},
     };
     return fields;
 }

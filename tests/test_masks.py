@@ -18,7 +18,7 @@ from fastattention_npu.sim.masks import mask_operand
 from tests.planning import SOC, plan
 
 MODES = ("tiling", "predicate", "full")
-SPLIT = {"split_tasks": 1, "block_dim": 3}
+SPLIT = {"schedule": 1, "block_dim": 3}
 
 
 def with_mode(mode: str, **more: Any) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def test_every_shape_has_a_plan_on_every_soc(shape: Path, soc: str) -> None:
     packed = packed_heads(problem, tiling)
     assert tiling["num_blocks_q"] == math.ceil(problem["s_q"] / (tiling["block_q"] // packed))
     tasks = problem["b"] * problem["h_q"] // packed * tiling["num_blocks_q"]
-    parts = math.ceil(problem["s_kv"] / 512) if tiling["split_tasks"] else 1  # a part has at least 512 keys
+    parts = math.ceil(problem["s_kv"] / 512) if tiling["schedule"] == 1 else 1  # a part has at least 512 keys
     assert answer["block_dim"] == tiling["block_dim"] == min(spec["cores.aic"], tasks * parts)
     assert answer["workspace_bytes"] == tiling["workspace_bytes_per_group"] * answer["block_dim"]
     assert 0 < model["limit_cycles"] < model["cycles"]
@@ -108,7 +108,7 @@ def test_tiling_bytes_are_the_struct() -> None:
     answer = plan(LLAMA | {"has_seq_used_kv": True, "dtype": "bf16", "window_left": 7, "softcap": 3.0}
                   | {"mask_dtype": "bool", "mask_strides": (9, 8, 7, 1)}, mask="predicate")  # fmt: skip
     tiling = answer["tiling"]
-    fields = struct.unpack_from("<22Q8I2i6I2f13I4x", answer["tiling_bytes"])
+    fields = struct.unpack_from("<22Q8I2i6I2f15I4x", answer["tiling_bytes"])
     strides = [stride for name in (*"qkvo", "mask") for stride in tiling[f"{name}_strides"]]
     parts = ("bytes_per_group", "s_offset_bytes", "p_offset_bytes", "o_offset_bytes", "part_offset_bytes")
     assert list(fields[:15]) == strides
@@ -126,7 +126,7 @@ def test_tiling_bytes_are_the_struct() -> None:
     order = ("block_q", "block_kv", "ring", "preload", "l1_tile_kv", "l0_tile_kv", "strip_rows")
     assert list(fields[40:47]) == [tiling[name] for name in order]
     assert fields[47] == 1  # windows by predicate
-    order = ("mask_block", "block_dim", "num_blocks_q", "pack_gqa", "split_tasks")
+    order = ("mask_block", "block_dim", "num_blocks_q", "pack_gqa", "schedule", "block_units", "task_units")
     assert list(fields[48:]) == [tiling[name] for name in order]
 
 
@@ -134,7 +134,7 @@ def test_tiling_bytes_are_the_struct() -> None:
 
 
 def test_storage_arithmetic_of_the_public_schedule() -> None:
-    answer = plan(LLAMA, **PUBLIC)
+    answer = plan(LLAMA, **PUBLIC | {"schedule": 1})
     sizes = {row["name"]: row["slot_bytes"] * row["slots"] for row in answer["buffers"]}
     assert sizes["l1Q"] == 2 * 128 * 128 * 2
     assert sizes["l1K"] == sizes["l1V"] == 2 * 256 * 128 * 2

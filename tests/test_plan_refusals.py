@@ -127,5 +127,5 @@ def test_limits_table_is_what_the_code_obeys() -> None:
         "mask_block",
         "pack_gqa",
         "block_dim",
-        "split_tasks",
+        "schedule",
     }

@@ -132,6 +132,7 @@ nb::dict ModelDict(const ModelledCost& cost, const LowerBound& limit)
     model["limit_pipe_cycles"] = limitTerms;
     model["stall_cycles"] = cost.stallCycles;
     model["fill_cycles"] = cost.fillCycles;
+    model["pipeline_cycles"] = cost.pipelineCycles;
     model["l2_cycles"] = cost.l2Cycles;
     model["hbm_cycles"] = cost.hbmCycles;
     model["launch_cycles"] = cost.launchCycles;

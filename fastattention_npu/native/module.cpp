@@ -6,6 +6,7 @@ namespace fastattn {
 void BindCpu(nanobind::module_& m);
 void BindPlan(nanobind::module_& m);
 void BindRules(nanobind::module_& m);
+void BindSchedule(nanobind::module_& m);
 void BindSim(nanobind::module_& m);
 
 }  // namespace fastattn
@@ -15,5 +16,6 @@ NB_MODULE(_core, m)
     fastattn::BindCpu(m);
     fastattn::BindPlan(m);
     fastattn::BindRules(m);
+    fastattn::BindSchedule(m);
     fastattn::BindSim(m);
 }

@@ -46,7 +46,7 @@ template <class T>
 __aicore__ inline void RunEpilogue(VectorStages<T>& stages, const FlashAttentionTiling& tiling, const Lengths& lengths,
                                    uint32_t group)
 {
-    if (tiling.splitTasks != 0) {
+    if (tiling.schedule == RANGES) {
         AscendC::SyncAll<true>();
     }
     PieceCursor pieces;

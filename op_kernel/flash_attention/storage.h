@@ -169,7 +169,7 @@ FASTATTN_HOST_DEVICE constexpr WorkspaceMap MakeWorkspaceMap(const FlashAttentio
     const uint64_t output = static_cast<uint64_t>(t.blockQ) * PaddedDim(t.headDimV) * FLOAT_BYTES;
     map.partOffsetBytes = map.oOffsetBytes + RoundUp(t.ring * output, GM_ALIGN_BYTES);
     map.partSlotBytes = RoundUp(output + 2 * static_cast<uint64_t>(t.blockQ) * FLOAT_BYTES, GM_ALIGN_BYTES);
-    map.bytesPerGroup = map.partOffsetBytes + (t.splitTasks != 0 ? PART_SLOTS * map.partSlotBytes : 0);
+    map.bytesPerGroup = map.partOffsetBytes + (t.schedule == RANGES ? PART_SLOTS * map.partSlotBytes : 0);
     return map;
 }
 

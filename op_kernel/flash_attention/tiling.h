@@ -31,6 +31,13 @@ enum MaskTensor : uint32_t {
     MASK_WINDOWS = 4,   // bytes as in MASK_BOOL, made of the windows by the host for MASK_FULL
 };
 
+// How tasks (query blocks of heads) go over the core groups, see partition.h.
+enum WorkSchedule : uint32_t {
+    FOLDED = 0,       // whole tasks back and forth, heaviest first
+    RANGES = 1,       // equal ranges of keys; a task may be split between groups
+    ROUND_ROBIN = 2,  // whole tasks in turn, in their natural order: the baseline
+};
+
 struct FlashAttentionTiling {
     // Memory layout of the operands.
     TensorStrides q;
@@ -89,7 +96,9 @@ struct FlashAttentionTiling {
     uint32_t blockDim;    // core groups launched
     uint32_t numBlocksQ;  // query blocks of one (batch, head)
     uint32_t packGqa;     // 1: the query heads of a key head are rows of one block, see packing.h
-    uint32_t splitTasks;  // 1: keys of a query block may be split between groups, see schedule.h
+    uint32_t schedule;    // WorkSchedule
+    uint32_t blockUnits;  // what a block costs besides its keys, in columns of 32 keys
+    uint32_t taskUnits;   // what a task costs besides its blocks
 };
 
 }  // namespace fastattn

@@ -1,0 +1,74 @@
+// Only what no tiling of this kernel can avoid. S, P and P·V cross between cube and vector cores through GM, because
+// the chip has no other way; K and V are read once for each query block of the largest size.
+#include "lower_bound.h"
+
+#include <algorithm>
+
+#include "../op_kernel/flash_attention/storage.h"
+#include "limits.h"
+#include "problem.h"
+
+namespace fastattn {
+namespace {
+
+struct Work {
+    double pairs;        // (query, key) pairs that the windows leave, of all heads
+    double outputs;      // elements of O
+    double keyElems;     // elements of K and V that reach the cubes' L1, once for each query block
+    double macsPerPair;  // of both products, head dims in whole fractals
+};
+
+Work WorkOf(const FlashAttentionTiling& t)
+{
+    const double dims = static_cast<double>(PaddedDim(t.headDimQk)) + PaddedDim(t.headDimV);
+    const double pairs = UsefulPairs(t);
+    const double rows = std::min<double>(t.seqQ, static_cast<double>(LimitOf("block_q").max));
+    return {pairs, static_cast<double>(t.batch) * t.headsQ * t.seqQ * t.headDimV, pairs / rows * dims, dims};
+}
+
+PipeCycles PipeBounds(const Work& work, const SocSpec& soc)
+{
+    const double cubeCores = soc.aicCores;
+    const double vectorCores = VECTOR_CORES_PER_CUBE * soc.aicCores;
+    const double fractalMacs = static_cast<double>(FRACTAL_ROWS) * FRACTAL_ROWS * C0_B16_ELEMS;
+    PipeCycles c;
+    c.cube = work.pairs * work.macsPerPair / fractalMacs * soc.cubeFractalCycles / cubeCores;
+    c.mte1 =
+        (work.pairs * HALF_BYTES / soc.mte1L0aBytesPerCycle + work.keyElems * HALF_BYTES / soc.mte1L0bBytesPerCycle) /
+        cubeCores;
+    c.mte2Cube = (work.pairs + work.keyElems) * HALF_BYTES / soc.mte2L1BytesPerCycle / cubeCores;
+    c.fixpipe = (work.pairs + work.outputs) * FLOAT_BYTES / soc.fixpipeGmBytesPerCycle / cubeCores;
+    c.vector = work.pairs / REPEAT_FP32_ELEMS * SoftmaxCyclesPerRepeat(soc) / vectorCores;
+    c.mte2Vector = (work.pairs + work.outputs) * FLOAT_BYTES / soc.mte2UbBytesPerCycle / vectorCores;
+    c.mte3 = (work.pairs + work.outputs) * HALF_BYTES / soc.mte3BytesPerCycle / vectorCores;
+    return c;
+}
+
+}  // namespace
+
+LowerBound ModelLimit(const FlashAttentionTiling& t, const SocSpec& soc)
+{
+    const Work work = WorkOf(t);
+    LowerBound bound;
+    bound.pipes = PipeBounds(work, soc);
+    // S and P written and read, P·V written and read, O written; K and V read.
+    const double l2Bytes = 2 * work.pairs * (FLOAT_BYTES + HALF_BYTES) + work.outputs * (2 * FLOAT_BYTES + HALF_BYTES) +
+                           work.keyElems * HALF_BYTES;
+    bound.l2Cycles = l2Bytes / L2BytesPerCycle(soc);
+    bound.hbmCycles = OperandBytes(t) / HbmBytesPerCycle(soc);
+    bound.cycles = bound.hbmCycles;
+    bound.bottleneck = "hbm";
+    if (bound.l2Cycles > bound.cycles) {
+        bound.cycles = bound.l2Cycles;
+        bound.bottleneck = "l2";
+    }
+    for (const PipeField& field : PIPE_FIELDS) {
+        if (bound.pipes.*field.member > bound.cycles) {
+            bound.cycles = bound.pipes.*field.member;
+            bound.bottleneck = field.name;
+        }
+    }
+    return bound;
+}
+
+}  // namespace fastattn

@@ -1,0 +1,258 @@
+// Who does what. A task is one query block of one head. The unit of work is 32 keys of a 16-row fractal; blocks and
+// tasks cost some units of their own, as the tiling says. Schedules (tiling.h): whole tasks over the core groups, back
+// and forth or in turn; or the units of all tasks, laid end to end, cut into equal ranges, so that a task may be split
+// between neighbouring groups and their parts are combined at the end (output.h). Plain C++17: the kernel walks it on
+// the device, where lengths may be known only, and op_host to count loads.
+#pragma once
+#include "../common/hardware.h"
+#include "packing.h"
+#include "tiling.h"
+
+namespace fastattn {
+
+// Lengths of one batch entry and where its tokens start.
+struct Sequence {
+    uint32_t startQ;
+    uint32_t startKv;
+    uint32_t lengthQ;
+    uint32_t lengthKv;
+};
+
+// A query block of a sequence and the keys that any of its rows sees; the same for every head.
+struct QueryBlock {
+    uint32_t row0;    // first token
+    uint32_t tokens;  // of each of the task's heads
+    uint32_t rows;    // of all of them
+    uint32_t keysBegin;
+    uint32_t keysEnd;
+    int64_t rowOffset;  // first row's position on the key axis: windows are aligned to the sequences' ends
+
+    FASTATTN_HOST_DEVICE bool Empty() const { return rows == 0 || keysEnd <= keysBegin; }
+};
+
+FASTATTN_HOST_DEVICE QueryBlock MakeQueryBlock(const FlashAttentionTiling& t, const Sequence& s, uint32_t index)
+{
+    QueryBlock block{};
+    block.row0 = index * BlockTokens(t);
+    const uint32_t tokensLeft = s.lengthQ > block.row0 ? s.lengthQ - block.row0 : 0;
+    block.tokens = tokensLeft < BlockTokens(t) ? tokensLeft : BlockTokens(t);
+    block.rows = block.tokens * PackedHeads(t);
+    const int64_t keys = s.lengthKv;
+    block.rowOffset = static_cast<int64_t>(block.row0) + keys - s.lengthQ;
+    int64_t begin = 0;
+    int64_t end = keys;
+    if (t.windowRight >= 0) {
+        const int64_t limit = block.rowOffset + block.tokens + t.windowRight;
+        end = limit < end ? limit : end;
+    }
+    if (t.windowLeft >= 0) {
+        const int64_t limit = block.rowOffset - t.windowLeft;
+        begin = limit > begin ? limit / FRACTAL_ROWS * FRACTAL_ROWS : begin;
+    }
+    block.keysBegin = static_cast<uint32_t>(begin);
+    block.keysEnd = end < 0 ? 0 : static_cast<uint32_t>(end);
+    return block;
+}
+
+constexpr uint32_t UNIT_KEYS = 32;
+
+// Work of a run of keys: its columns of 32 keys, and what each block and each task cost besides, all times its rows.
+FASTATTN_HOST_DEVICE uint64_t UnitsOf(const FlashAttentionTiling& t, const QueryBlock& block)
+{
+    if (block.Empty()) {
+        return 0;
+    }
+    const uint32_t keys = block.keysEnd - block.keysBegin;
+    const uint64_t columns = CeilDiv(keys, UNIT_KEYS) + CeilDiv(keys, t.blockKv) * t.blockUnits + t.taskUnits;
+    return columns * CeilDiv(block.rows, FRACTAL_ROWS);
+}
+
+// The keys of a run that so many of its units pay for: its whole columns share its units evenly.
+FASTATTN_HOST_DEVICE uint64_t KeysOfUnits(const FlashAttentionTiling& t, const QueryBlock& block, uint64_t units)
+{
+    const uint64_t all = UnitsOf(t, block);
+    const uint64_t columns = CeilDiv(block.keysEnd - block.keysBegin, UNIT_KEYS);
+    return (columns * units + all / 2) / all * UNIT_KEYS;
+}
+
+// A run of one task's keys that a group works on.
+struct Piece {
+    Sequence sequence;
+    QueryBlock queries;
+    uint32_t batch;
+    uint32_t head;  // the first, if the task has several
+    uint32_t keysBegin;
+    uint32_t keysEnd;
+    bool empty;     // a task without visible keys: only its output is to be written
+    bool begins;    // holds the task's first key
+    bool ends;      // ... its last
+    uint32_t slot;  // of the partial result, if the task is split: 0 of a group's first task, 1 of its last
+
+    FASTATTN_HOST_DEVICE bool Split() const { return !begins || !ends; }
+};
+
+// Walks the pieces of one group. LengthSource: Of(batch) gives the Sequence of a batch entry.
+template <class LengthSource>
+class PieceWalk {
+public:
+    FASTATTN_HOST_DEVICE void Init(const FlashAttentionTiling& tiling, const LengthSource& lengths, uint32_t group)
+    {
+        tiling_ = &tiling;
+        lengths_ = &lengths;
+        group_ = group;
+        numTasks_ = tiling.batch * TaskHeads(tiling) * tiling.numBlocksQ;
+        if (tiling.schedule == RANGES) {
+            total_ = TotalUnits();
+            rangeBegin_ = BoundaryOf(group);
+            rangeEnd_ = BoundaryOf(group + 1);
+        }
+    }
+
+    // empty: also stop at tasks without visible keys.
+    FASTATTN_HOST_DEVICE bool Next(bool empty)
+    {
+        return tiling_->schedule == RANGES ? NextInRange(empty) : NextWhole(empty);
+    }
+
+    FASTATTN_HOST_DEVICE const Piece& Current() const { return piece_; }
+
+    // Does a group work on a part of the current piece's task?
+    FASTATTN_HOST_DEVICE bool HasPart(uint32_t group) const
+    {
+        const uint64_t taskEnd = taskBegin_ + UnitsOf(*tiling_, piece_.queries);
+        const uint64_t from = BoundaryOf(group);
+        const uint64_t to = BoundaryOf(group + 1);
+        const uint64_t begin = taskBegin_ > from ? taskBegin_ : from;
+        const uint64_t end = taskEnd < to ? taskEnd : to;
+        return begin < end && KeyAt(end - taskBegin_) > KeyAt(begin - taskBegin_);
+    }
+
+private:
+    FASTATTN_HOST_DEVICE uint64_t TotalUnits() const
+    {
+        uint64_t total = 0;
+        for (uint32_t batch = 0; batch < tiling_->batch; ++batch) {
+            const Sequence s = lengths_->Of(batch);
+            for (uint32_t i = 0; i < tiling_->numBlocksQ; ++i) {
+                total += UnitsOf(*tiling_, MakeQueryBlock(*tiling_, s, i)) * TaskHeads(*tiling_);
+            }
+        }
+        return total;
+    }
+
+    // The unit at which a group begins.
+    FASTATTN_HOST_DEVICE uint64_t BoundaryOf(uint32_t group) const { return total_ * group / tiling_->blockDim; }
+
+    FASTATTN_HOST_DEVICE void SetWhole()
+    {
+        piece_.keysBegin = piece_.queries.keysBegin;
+        piece_.keysEnd = piece_.queries.keysEnd;
+        piece_.begins = piece_.ends = true;
+        piece_.empty = piece_.queries.Empty();
+    }
+
+    // FOLDED: heaviest query blocks first, and groups take tasks back and forth so that the loads stay even.
+    FASTATTN_HOST_DEVICE bool NextWhole(bool empty)
+    {
+        for (;;) {
+            const bool folded = tiling_->schedule == FOLDED;
+            const uint32_t place = folded && round_ % 2 != 0 ? tiling_->blockDim - 1 - group_ : group_;
+            const uint32_t task = round_ * tiling_->blockDim + place;
+            ++round_;
+            if (task >= numTasks_) {
+                return false;  // only the last round is incomplete
+            }
+            const uint32_t taskHeads = TaskHeads(*tiling_);
+            const uint32_t heads = tiling_->batch * taskHeads;
+            const uint32_t index = task % heads;
+            piece_.batch = index / taskHeads;
+            piece_.head = index % taskHeads * PackedHeads(*tiling_);
+            piece_.sequence = lengths_->Of(piece_.batch);
+            const uint32_t query = task / heads;
+            piece_.queries =
+                MakeQueryBlock(*tiling_, piece_.sequence, folded ? tiling_->numBlocksQ - 1 - query : query);
+            SetWhole();
+            if (!piece_.empty || (empty && piece_.queries.rows != 0)) {
+                return true;
+            }
+        }
+    }
+
+    // Tasks in the order batch, query block, head; empty ones belong to the group whose range they fall into.
+    FASTATTN_HOST_DEVICE bool NextInRange(bool empty)
+    {
+        const uint32_t taskHeads = TaskHeads(*tiling_);
+        for (; batch_ < tiling_->batch; ++batch_, query_ = 0) {
+            if (query_ == 0 && head_ == 0) {
+                piece_.sequence = lengths_->Of(batch_);
+            }
+            for (; query_ < tiling_->numBlocksQ; ++query_, head_ = 0) {
+                piece_.batch = batch_;
+                piece_.queries = MakeQueryBlock(*tiling_, piece_.sequence, query_);
+                const uint64_t units = UnitsOf(*tiling_, piece_.queries);
+                if (head_ == 0 && units != 0 && unit_ + units * taskHeads <= rangeBegin_) {
+                    unit_ += units * taskHeads;  // this row of tasks lies before the range
+                    continue;
+                }
+                if (!empty && unit_ >= rangeEnd_ && units != 0) {
+                    return false;
+                }
+                while (head_ < taskHeads) {
+                    piece_.head = head_++ * PackedHeads(*tiling_);
+                    taskBegin_ = unit_;
+                    unit_ += units;
+                    if (Clip(units, empty)) {
+                        return true;
+                    }
+                }
+            }
+        }
+        return false;
+    }
+
+    FASTATTN_HOST_DEVICE bool Clip(uint64_t units, bool empty)
+    {
+        SetWhole();
+        if (units == 0) {
+            // Owned by the group that holds the unit before it (the last group at the very end).
+            const bool mine = (taskBegin_ > rangeBegin_ || taskBegin_ == 0) && taskBegin_ <= rangeEnd_ &&
+                              (taskBegin_ != 0 || group_ == 0);
+            return empty && mine && piece_.queries.rows != 0;
+        }
+        const uint64_t begin = taskBegin_ > rangeBegin_ ? taskBegin_ : rangeBegin_;
+        const uint64_t end = taskBegin_ + units < rangeEnd_ ? taskBegin_ + units : rangeEnd_;
+        if (begin >= end) {
+            return false;
+        }
+        piece_.keysBegin = KeyAt(begin - taskBegin_);
+        piece_.keysEnd = KeyAt(end - taskBegin_);
+        piece_.begins = piece_.keysBegin == piece_.queries.keysBegin;
+        piece_.ends = piece_.keysEnd == piece_.queries.keysEnd;
+        piece_.slot = piece_.begins ? 1 : 0;
+        return piece_.keysEnd > piece_.keysBegin;
+    }
+
+    // The key at which `units` units of the task end.
+    FASTATTN_HOST_DEVICE uint32_t KeyAt(uint64_t units) const
+    {
+        const uint64_t key = piece_.queries.keysBegin + KeysOfUnits(*tiling_, piece_.queries, units);
+        return key < piece_.queries.keysEnd ? static_cast<uint32_t>(key) : piece_.queries.keysEnd;
+    }
+
+    const FlashAttentionTiling* tiling_ = nullptr;
+    const LengthSource* lengths_ = nullptr;
+    uint32_t group_ = 0;
+    uint32_t numTasks_ = 0;
+    uint32_t round_ = 0;
+    uint32_t batch_ = 0;
+    uint32_t query_ = 0;
+    uint32_t head_ = 0;
+    uint64_t unit_ = 0;
+    uint64_t taskBegin_ = 0;
+    uint64_t total_ = 0;
+    uint64_t rangeBegin_ = 0;
+    uint64_t rangeEnd_ = 0;
+    Piece piece_{};
+};
+
+}  // namespace fastattn
