@@ -148,7 +148,7 @@ _KERNEL = Support(
     missing={
         "block_table": Missing("the Ascend C kernel reads contiguous keys", "gather the pages, or use backend 'cpu'"),
         "cache_batch_idx": Missing("the Ascend C kernel reads batch entries in order", "pass k[cache_batch_idx]"),
-        "num_splits": Missing("op_host chooses the split", "leave it out, or set split_tasks in a tiling file"),
+        "num_splits": Missing("op_host chooses the split", "leave it out, or set schedule in a tiling file"),
     },
     notes="rows more than 65535 elements apart are slow; an additive mask in fp32 or the dtype of q",
 )
