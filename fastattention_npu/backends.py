@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from . import layouts, ops, reference  # noqa: F401  (ops defines torch.ops.fastattn)
-from .arguments import TORCH_DTYPES
+from . import ops, reference  # noqa: F401  (ops defines torch.ops.fastattn)
+from .arguments import check_arguments
 from .config import ShapeConfig
 from .dispatch import Backend
-from .errors import ConfigError, Reason
+from .errors import ArgumentError, ConfigError, Reason
+from .inputs import make_inputs
+from .options import Options
+
+Outcome = tuple[Tensor, Tensor, float, dict[str, Any], Mapping[str, Any]]  # O, lse, seconds, figures, plan
 
 MEMORY_SHARE = 0.8  # of this machine's memory that operands and outputs may take
 
@@ -72,53 +77,30 @@ def finite(value: Any) -> Any:
     return [finite(x) for x in value] if isinstance(value, (list, tuple)) else value
 
 
-def make_inputs(shape: ShapeConfig, seed: int = 0) -> dict[str, Any]:
-    """q, k, v from a standard normal distribution, and the operator's other arguments."""
-    generator = torch.Generator().manual_seed(seed)
-    sizes = {"q": (shape.s_q, shape.h_q), "k": (shape.s_kv, shape.h_kv), "v": (shape.s_kv, shape.h_kv)}
-    arguments: dict[str, Any] = {
-        name: torch.randn(layouts.shape_of(shape.layout, shape.b, s, h, shape.d), generator=generator).to(
-            TORCH_DTYPES[shape.dtype]
-        )
-        for name, (s, h) in sizes.items()
-    }
-    counts = shape.seqused_k
-    return arguments | {
-        "softmax_scale": shape.softmax_scale,
-        "causal": shape.causal,
-        "seqused_k": None if counts is None else torch.tensor(counts, dtype=torch.int32),
-        "layout": shape.layout,
-        "head_dim": shape.d if shape.layout == "bsh" else None,
-    }
-
-
 def useful_flops(shape: ShapeConfig) -> float:
-    """Multiplications and additions of Q Kᵀ and P V over the (query, key) pairs that the mask leaves."""
+    """Multiplications and additions of Q Kᵀ and P V over the (query, key) pairs that windows and lengths leave."""
+    left, right = shape.window
+    right = 0 if shape.causal else right
     pairs = 0.0
-    for n in shape.seqused_k or [shape.s_kv] * shape.b:
-        if shape.causal:
-            seeing = min(shape.s_q, n)  # rows that see a key; the first of them sees 1 + max(n - s_q, 0)
-            pairs += seeing * max(n - shape.s_q, 0) + seeing * (seeing + 1) / 2
-        else:
-            pairs += shape.s_q * n
-    return 4.0 * shape.d * shape.h_q * pairs
-
-
-def plan_problem(shape: ShapeConfig) -> dict[str, Any]:
-    """The problem in op_host's words."""
-    keys = ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "dtype", "layout", "causal", "softmax_scale")
-    return {key: getattr(shape, key) for key in keys} | {"has_seq_used_kv": shape.seqused_k is not None}
+    for queries, keys in shape.sequences():
+        diagonal = np.arange(queries, dtype=np.int64) + (keys - queries)
+        begin = np.zeros_like(diagonal) if left < 0 else np.clip(diagonal - left, 0, keys)
+        end = np.full_like(diagonal, keys) if right < 0 else np.clip(diagonal + right + 1, 0, keys)
+        pairs += float(np.maximum(end - begin, 0).sum())
+    return 2.0 * (shape.d + shape.head_dim_v) * shape.h_q * pairs
 
 
 def plan_shape(shape: ShapeConfig, backend: Backend) -> dict[str, Any]:
     """op_host's plan for a shape on a sim backend's SoC; raises ConfigError with every reason if there is none."""
-    from .sim import plan_problem as plan
+    from .sim.launch import plan_call
 
-    assert backend.soc is not None, "a sim backend has a SoC"
+    files = f"{shape.source} with {backend.tiling.source}" if backend.tiling else shape.source
+    arguments = make_inputs(shape, device="meta")
+    q, k, v = (arguments.pop(name) for name in ("q", "k", "v"))
+    options = Options(**arguments)
     try:
-        return plan(plan_problem(shape), backend.soc, backend.tiling)
-    except ValueError as error:
-        files = f"{shape.source} with {backend.tiling.source}" if backend.tiling else shape.source
+        return plan_call(q, k, v, options, check_arguments(q, k, v, options, "sim"), backend)
+    except ArgumentError as error:
         raise ConfigError(f"{files}: {error}") from error
 
 
@@ -128,7 +110,8 @@ def run(shape: ShapeConfig, backend: Backend, seed: int = 0) -> RunResult:
     if backend.name == "sim":
         plan_shape(shape, backend)  # a problem that the kernel refuses is refused before memory is filled
     arguments = make_inputs(shape, seed)
-    out, lse, wall_s, figures, plan = _run_sim(arguments, backend) if backend.name == "sim" else _run_cpu(arguments)
+    runners = {"sim": _run_sim, "cpu": _run_cpu, "cuda": _run_cuda}
+    out, lse, wall_s, figures, plan = runners[backend.name](arguments, backend)
     figures = _with_rates(shape, backend, figures, plan, wall_s)
     ref_out, ref_lse = reference.attention_float64(**arguments)
     same_out, same_lse = reference.attention_same_precision(**arguments)
@@ -143,15 +126,23 @@ def run(shape: ShapeConfig, backend: Backend, seed: int = 0) -> RunResult:
     )
 
 
-def _run_cpu(arguments: dict[str, Any]) -> tuple[Tensor, Tensor, float, dict[str, Any], Mapping[str, Any]]:
+def _run_cpu(arguments: dict[str, Any], backend: Backend) -> Outcome:
     start_s = time.perf_counter()
     out, lse = torch.ops.fastattn.flash_attention(**arguments)
     return out, lse, time.perf_counter() - start_s, {}, {}
 
 
-def _run_sim(
-    arguments: dict[str, Any], backend: Backend
-) -> tuple[Tensor, Tensor, float, dict[str, Any], Mapping[str, Any]]:
+def _run_cuda(arguments: dict[str, Any], backend: Backend) -> Outcome:
+    on_card = {name: x.cuda() if isinstance(x, Tensor) else x for name, x in arguments.items()}
+    torch.ops.fastattn.flash_attention(**on_card)  # the first call compiles
+    torch.cuda.synchronize()
+    start_s = time.perf_counter()
+    out, lse = torch.ops.fastattn.flash_attention(**on_card)
+    torch.cuda.synchronize()
+    return out.cpu(), lse.cpu(), time.perf_counter() - start_s, {}, {}
+
+
+def _run_sim(arguments: dict[str, Any], backend: Backend) -> Outcome:
     from . import sim
 
     assert backend.soc is not None, "a sim backend has a SoC"
@@ -189,8 +180,9 @@ def _with_rates(
 
 def _check_memory(shape: ShapeConfig) -> None:
     """Refuses operands that cannot fit this machine, before torch tries."""
-    q_elems = shape.b * shape.s_q * shape.h_q * shape.d
-    kv_elems = shape.b * shape.s_kv * shape.h_kv * shape.d
+    d = max(shape.d, shape.head_dim_v)
+    q_elems = shape.b * shape.s_q * shape.h_q * d
+    kv_elems = shape.b * shape.s_kv * shape.h_kv * d
     # Inputs are drawn in fp32 and then rounded; two references of O, one of them float64.
     needed_bytes = 4 * max(q_elems, kv_elems) + 2 * (2 * q_elems + 2 * kv_elems) + 10 * q_elems
     have_bytes = MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

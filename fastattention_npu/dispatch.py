@@ -10,15 +10,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from . import limits
 from .config import SocConfig, TilingConfig, load_soc, load_tiling
 from .errors import ArgumentError, BackendUnavailableError, Reason, did_you_mean
 
 DEFAULT_SOC = "ascend910b2"
 
+NO_CARD = "torch sees no NVIDIA GPU; use backend 'cpu' or 'sim', or install a torch that is built for CUDA"
 UNAVAILABLE = {
-    "cuda": "CUDA tensors run on the GPU without it, and CPU tensors never do; move the tensors with .cuda(), "
-    "or use backend 'cpu' or 'sim'",
     "npu": "launching on a real NPU is not part of this version; use backend 'sim', the simulated NPU",
 }
 
@@ -57,8 +58,10 @@ def make_backend(
         )
     if name in UNAVAILABLE:
         raise BackendUnavailableError(f"backend {name}: {UNAVAILABLE[name]}")
-    if name == "cpu":
-        return Backend()
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BackendUnavailableError(f"backend {name}: {NO_CARD}")
+    if name in ("cpu", "cuda"):
+        return Backend(name)
     return Backend(
         name,
         soc if isinstance(soc, SocConfig) else load_soc(soc),
@@ -85,6 +88,11 @@ def backend(
         threads: CPU threads of the simulator; None: all. The result has the same bits for any number.
         checks: whether the simulator looks for races and reads of memory that nobody wrote.
     """
+    if name == "cuda":
+        raise BackendUnavailableError(
+            "backend cuda: CUDA tensors run on the GPU without it, and CPU tensors never do; move the tensors with "
+            ".cuda(), or use backend 'cpu' or 'sim'"
+        )
     chosen = make_backend(name, soc=soc, tiling=tiling, threads=threads, checks=checks)
     token = _current.set(chosen)
     try:

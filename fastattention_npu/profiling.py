@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .arguments import check_arguments
-from .backends import make_inputs, plan_shape, useful_flops
+from .backends import plan_shape, useful_flops
 from .config import ShapeConfig, SocConfig
 from .dispatch import Backend
 from .errors import ConfigError, Reason
+from .inputs import make_inputs
 from .options import Options
 from .sim.launch import launch_flash_attention
 from .timeline import Timeline

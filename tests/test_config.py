@@ -48,6 +48,7 @@ def test_defaults_and_spellings(tmp_path: Path) -> None:
     file.write_text(shape_text(dtype="float16", layout="BNSD", window="[-1, -1]", softcap=0))
     shape = load_shape(file)
     assert (shape.dtype, shape.layout, shape.causal, shape.seqused_k) == ("fp16", "bnsd", False, None)
+    assert (shape.window, shape.softcap, shape.head_dim_v, shape.sequences()) == ((-1, -1), 0.0, 16, [(8, 8)])
     assert shape.scale() == pytest.approx(1 / math.sqrt(16))
     assert shape.name == "shape"
 
@@ -74,8 +75,18 @@ def test_defaults_and_spellings(tmp_path: Path) -> None:
         (shape_text(seqused_k="[1, 2]"), ["seqused_k = [1, 2]", "a list of b = 1"]),
         (shape_text(seqused_k="[9]"), ["seqused_k = [9]", "0 to s_kv = 8"]),
         (shape_text(seqused_k=8), ["seqused_k = 8", "a list of b integers"]),
-        (shape_text(window="[4, 0]"), ["window = [4, 0]", "not implemented yet"]),
-        (shape_text(softcap=30.0), ["softcap = 30.0", "not implemented yet"]),
+        (shape_text(window="[4, -2]"), ["window = [4, -2]", "[left, right], each -1 to 2147483647"]),
+        (shape_text(window=7), ["window = 7", "two whole numbers"]),
+        (shape_text(softcap=-30.0), ["softcap = -30.0", "not negative"]),
+        (shape_text(alibi="heads"), ["alibi = 'heads'", "did you mean head?"]),
+        (shape_text(mask="true"), ["mask = True", "one of bool, additive, fp32"]),
+        (shape_text(mask="bool", mask_dims="kq"), ["mask_dims = 'kq'", "some of bhqk, in that order"]),
+        (shape_text(page_size=24), ["page_size = 24", "at least 16 in multiples of 16", "use 32"]),
+        (shape_text(layout="tnd"), ["seqlens_q = None", "seqlens_k = None", "given for layout tnd"]),
+        (shape_text(seqlens_q="[8]"), ["seqlens_q = [8]", "left out unless layout is tnd"]),
+        (shape_text(layout="tnd", seqlens_q="[9]", seqlens_k="[8]"), ["seqlens_q = [9]", "0 to s_q = 8"]),
+        (shape_text(layout="tnd", seqlens_q="[1]", seqlens_k="[8]", page_size=16), ["left out with page_size"]),
+        (shape_text(layout="tnd", seqlens_q="[1]", seqlens_k="[8]", mask="bool"), ["mask = 'bool'", "left out"]),
         (shape_text() + "d: 32\n", ["key d is given twice", "line 7"]),
         ("", ["b = missing", "d = missing", "6 reasons"]),
         ("b: [1\n", ["not valid YAML", "line 2"]),

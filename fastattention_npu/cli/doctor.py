@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from .. import __version__, _native, cpu
+from .. import __version__, _native, cpu, cuda, limits
 from ..config import load_soc
-from ..dispatch import DEFAULT_SOC, UNAVAILABLE
+from ..dispatch import DEFAULT_SOC, NO_CARD, UNAVAILABLE
 from ..errors import BackendUnavailableError, ConfigError
 from ..sim.launch import default_threads
 from ..yaml_file import config_names, config_root
-from .text import indent
+from .text import indent, table
 
 HEADER_ROOT_VARIABLE = "ASCENDC_HEADERS"  # folder with the genuine kernel_operator.h
 HEADER = "kernel_operator.h"
@@ -59,6 +59,8 @@ def examine() -> dict[str, Any]:
         "torch": torch.__version__,
         "found": found,
         "backends": _backends(found),
+        "cuda": cuda.describe(),
+        "features": {name: dict(zip(limits.TABLE, cells, strict=True)) for name, cells in limits.table_rows()},
         "advice": _advice(found),
         "socs": _socs(),
     }
@@ -115,8 +117,10 @@ def _backends(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         rows["sim"] = {"works": False, "detail": str(error), "remedy": _native.REMEDY}
     except ConfigError as error:
         rows["sim"] = {"works": False, "detail": str(error), "remedy": "install the package again"}
-    for name in ("npu", "cuda"):
-        detail, remedy = UNAVAILABLE[name].split("; ", 1)
+    if torch.cuda.is_available():
+        rows["cuda"] = {"works": True, "detail": "CUDA tensors; see below", "remedy": ""}
+    for name, text in (UNAVAILABLE | ({} if "cuda" in rows else {"cuda": NO_CARD})).items():
+        detail, remedy = text.split("; ", 1)
         rows[name] = {"works": False, "detail": detail, "remedy": remedy}
     return rows
 
@@ -150,6 +154,14 @@ def _socs() -> dict[str, Any]:
         return {"error": str(error)}
 
 
+def _feature_table(features: Mapping[str, Mapping[str, str]]) -> str:
+    """The table of limits; what does not fit a column (notes) goes by backend below it."""
+    notes = features["also"]
+    rows = [(name, *(cells[backend] for backend in notes)) for name, cells in features.items() if name != "also"]
+    lines = [table(("", *notes), rows), *(f"{backend}: {text}" for backend, text in notes.items() if text)]
+    return "\n".join(lines)
+
+
 def describe(report: Mapping[str, Any]) -> str:
     versions = f"fastattention-npu {report['version']}, Python {report['python']}, torch {report['torch']}"
     lines = [
@@ -161,6 +173,10 @@ def describe(report: Mapping[str, Any]) -> str:
     for name, row in report["backends"].items():
         remedy = f"; {row['remedy']}" if row["remedy"] and not row["works"] else ""
         lines.append(f"  {name:<6} {'works' if row['works'] else 'no   '}  {row['detail']}{remedy}")
+    lines.append("attention on CUDA tensors")
+    lines += [f"  {name:<19} {value}" for name, value in report["cuda"].items()]
+    lines.append("what each backend takes")
+    lines += indent(_feature_table(report["features"])).split("\n")
     lines.append("simulated SoCs and where their constants come from")
     for name, kinds in report["socs"].items():
         text = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) if isinstance(kinds, dict) else kinds

@@ -29,9 +29,9 @@ def command(options: argparse.Namespace) -> int:
 
 def shape_line(shape: ShapeConfig) -> str:
     sizes = " ".join(f"{key}={getattr(shape, key)}" for key in ("b", "s_q", "s_kv", "h_q", "h_kv", "d"))
-    mask = "causal" if shape.causal else "not causal"
-    padding = "" if shape.seqused_k is None else f", seqused_k={list(shape.seqused_k)}"
-    return f"{shape.name}: {sizes} {shape.dtype} {shape.layout}, {mask}, softmax_scale={shape.scale():.6g}{padding}"
+    sizes += "" if shape.d_v is None else f" d_v={shape.d_v}"
+    words = [f"{shape.dtype} {shape.layout}", *(shape.features() or ["not causal"])]
+    return f"{shape.name}: {sizes} {', '.join(words)}, softmax_scale={shape.scale():.6g}"
 
 
 def describe(result: RunResult) -> str:
@@ -49,7 +49,7 @@ def describe(result: RunResult) -> str:
 
 def _host_lines(result: RunResult) -> list[str]:
     tflops = result.figures["tflops"]
-    return [f"backend     {result.backend.name}, {result.wall_s:.3f} s, {tflops:.3f} TFLOPS (measured on this machine)"]
+    return [f"backend     {result.backend.name}, {result.wall_s:.6f} s, {tflops:.3f} TFLOPS (measured on this machine)"]
 
 
 def _sim_lines(result: RunResult) -> list[str]:

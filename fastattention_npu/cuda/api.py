@@ -9,6 +9,7 @@ import dataclasses
 
 import torch
 
+from ..errors import ArgumentError, Reason
 from . import decoding, dispatch, launch, prefill, torch_flash
 from .decoding import CacheArguments
 from .prefill import ForwardArguments, to_rows
@@ -28,7 +29,7 @@ def _choose(
     q: torch.Tensor, arguments: ForwardArguments, backend: str | None, *, cached: bool = False
 ) -> dispatch.Choice:
     if not q.is_cuda:
-        raise ValueError(f"q is on {q.device}, but a CUDA tensor is needed")
+        raise ArgumentError("fastattention_npu.cuda", [Reason("q.device", q.device, "a CUDA device", "use q.cuda()")])
     problem = dispatch.Problem(
         dtype=str(q.dtype).removeprefix("torch."),
         d=q.shape[-1],
@@ -69,7 +70,7 @@ def forward(
     windows align bottom-right; alibi_slopes (h_q,) or (b, h_q); cu_seqlens (b + 1,) and seqused_k (b,) int32 on the
     GPU; backend 'auto', 'sm70', 'sm75' or 'torch'.
     Returns: out in q's layout, lse (b, h_q, s_q) or (h_q, total_q) float32; a row with nothing visible has 0 and -inf.
-    Raises: ValueError with every reason at once; NvrtcError if the kernels cannot be compiled.
+    Raises: ArgumentError with every reason at once; NvrtcError if the kernels cannot be compiled.
     Limits: d 1..256; forward only.
     Source: FlashAttention-2 (arXiv 2307.08691); FastAttention (arXiv 2410.16663) for Volta.
     """

@@ -10,9 +10,11 @@ import dataclasses
 
 import torch
 
+from ..errors import ArgumentError, Reason
+from ..limits import ARGUMENTS
 from . import instances, launch
 from .params import DecodeParams
-from .prefill import LOG2_E, ForwardArguments, aligned, pointer, reasons_against, strides
+from .prefill import LOG2_E, ForwardArguments, aligned, index_reasons, pointer, reasons_against, strides
 
 MIN_KEYS_PER_SPLIT = 256  # four chunks a warp: below that, combining costs more than the split saves (assumed)
 MAX_SPLITS = 128
@@ -38,16 +40,14 @@ def choose_splits(tiles: int, resident: int, s_kv: int) -> int:
 
 def _reasons(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, arguments: ForwardArguments, cache: CacheArguments
-) -> list[str]:
+) -> list[Reason]:
     reasons = reasons_against(q, k, v, arguments)
     for name in ("cache_seqlens", "block_table", "cache_batch_idx"):
-        x = getattr(cache, name)
-        if x is not None and (x.dtype != torch.int32 or not x.is_cuda or x.stride(-1) != 1):
-            reasons.append(f"{name} is {x.dtype} on {x.device}; a contiguous int32 tensor on the GPU is needed")
-    if cache.block_table is not None and k.shape[1] % 16 != 0:
-        reasons.append(f"page size {k.shape[1]} must be a multiple of 16; allocate the cache with such pages")
+        reasons += index_reasons(name, getattr(cache, name))
+    if cache.block_table is not None:
+        reasons += ARGUMENTS["page size"].check(k.shape[1], "allocate the cache with such pages")
     if cache.block_table is not None and cache.cache_batch_idx is not None:
-        reasons.append("block_table and cache_batch_idx exclude each other; index the block table instead")
+        reasons.append(Reason("cache_batch_idx", "given", "left out with block_table", "index the table instead"))
     return reasons
 
 
@@ -62,11 +62,11 @@ def run(
     """softmax(q k^T * scale + bias) v against a cache: (out, lse).
 
     q (b, s_q, h_q, d); k and v (b_cache, s_kv, h_kv, d), or pages (n, page_size, h_kv, d) with a block table;
-    out as q; lse (b, h_q, s_q) fp32. Raises ValueError with every reason at once.
+    out as q; lse (b, h_q, s_q) fp32. Raises ArgumentError with every reason at once.
     Source: FlashAttention-2 (arXiv 2307.08691), section 3.3, with keys split over blocks.
     """
     if reasons := _reasons(q, k, v, arguments, cache):
-        raise ValueError("the Volta and Turing decode kernel cannot run this call: " + "; ".join(reasons))
+        raise ArgumentError("the Volta and Turing decode kernel cannot run this call", reasons)
     d = q.shape[-1]
     padded = -(-d // 8) * 8
     scale = d**-0.5 if arguments.softmax_scale is None else arguments.softmax_scale

@@ -12,6 +12,7 @@ import functools
 import logging
 import os
 
+from ..errors import ArgumentError, Reason
 from . import cache, instances, nvrtc
 
 BACKENDS = ("auto", "sm70", "sm75", "torch")
@@ -57,10 +58,13 @@ def choose(capability: tuple[int, int], problem: Problem, backend: str | None = 
     """The rule itself: pure, so that tests and `fastattn doctor` can ask it about any card."""
     asked = backend or os.environ.get(ENV_BACKEND) or "auto"
     if asked not in BACKENDS:
-        raise ValueError(f"backend {asked!r} is not one of {', '.join(BACKENDS)}")
+        raise _refusal(f"backend (or {ENV_BACKEND})", repr(asked), f"one of {', '.join(BACKENDS)}", "name one of these")
     number = capability[0] * 10 + capability[1]
     if number < 70:
-        raise ValueError(f"compute capability {capability[0]}.{capability[1]} has no matrix units; 7.0 is the oldest")
+        limit = "7.0 or newer (7.0 is the oldest with matrix units)"
+        raise _refusal(
+            "compute capability", f"{capability[0]}.{capability[1]}", limit, "move the tensors: q.cpu(), ..."
+        )
     if asked != "auto":
         return _forced(asked, number, problem)
     if number < 75:
@@ -73,14 +77,20 @@ def choose(capability: tuple[int, int], problem: Problem, backend: str | None = 
     return Choice("sm75", f"PyTorch's flash attention does not cover {', '.join(missing)}: the sm_75 kernels do")
 
 
+def _refusal(name: str, received: object, limit: str, remedy: str) -> ArgumentError:
+    return ArgumentError("no kernel for this call on this card", [Reason(name, received, limit, remedy)])
+
+
 def _forced(asked: str, number: int, problem: Problem) -> Choice:
     if asked == "sm75" and number < 75:
-        raise ValueError(f"backend 'sm75' needs a card of sm_75 or newer, this one is sm_{number}; use 'sm70'")
+        raise _refusal("backend", "'sm75'", f"left to cards of sm_75 or newer (this one is sm_{number})", "use 'sm70'")
     if asked == "torch":
         if number < 80:
-            raise ValueError(f"PyTorch's flash attention starts at sm_80, this card is sm_{number}; use 'auto'")
+            limit = f"left to newer cards (PyTorch's flash attention starts at sm_80, this card is sm_{number})"
+            raise _refusal("backend", "'torch'", limit, "use 'auto'")
         if missing := problem.beyond_torch():
-            raise ValueError(f"PyTorch's flash attention does not cover {', '.join(missing)}; use 'auto'")
+            limit = f"left to calls without {', '.join(missing)} (PyTorch's flash attention does not cover them)"
+            raise _refusal("backend", "'torch'", limit, "use 'auto'")
     return Choice(asked, "forced")
 
 

@@ -10,6 +10,8 @@ import math
 
 import torch
 
+from ..errors import ArgumentError, Reason
+from ..limits import Limit
 from . import instances, launch
 from .params import PrefillParams, Strides
 
@@ -81,37 +83,48 @@ def pointer(x: torch.Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
 
 
-def reasons_against(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, arguments: ForwardArguments) -> list[str]:
-    """Every reason why the kernels cannot take this call: name, value received, limit, remedy."""
+def reasons_against(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, arguments: ForwardArguments) -> list[Reason]:
+    """Every reason why the kernels cannot take this call."""
     reasons = []
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.dtype != torch.float16:
-            reasons.append(
-                f"{name} is {x.dtype}, but Volta's and Turing's matrix units take float16 only; convert with .half()"
-            )
+            limit = "torch.float16 (all that Volta's and Turing's matrix units take)"
+            reasons.append(Reason(f"{name}.dtype", x.dtype, limit, f"use {name}.half()"))
         if not x.is_cuda:
-            reasons.append(f"{name} is on {x.device}, but a CUDA tensor is needed")
-    d = q.shape[-1]
-    if not 1 <= d <= instances.MAX_HEAD_DIM:
-        reasons.append(f"head dim {d} is outside 1..{instances.MAX_HEAD_DIM}; split the heads or use torch's attention")
-    if k.shape[-1] != d or v.shape[-1] != d:
-        reasons.append(
-            f"head dims of q, k, v are {d}, {k.shape[-1]}, {v.shape[-1]}, but must be equal; pad the smaller"
-        )
-    if q.shape[-2] % max(k.shape[-2], 1) != 0 or k.shape[-2] != v.shape[-2]:
-        reasons.append(f"h_q = {q.shape[-2]} must be a multiple of h_kv = {k.shape[-2]} (v has {v.shape[-2]} heads)")
-    varlen = arguments.cu_seqlens_q is not None
-    if (q.dim() == 3) != varlen:
-        reasons.append(f"q has {q.dim()} dimensions; (total, h, d) goes with cu_seqlens_q, (b, s, h, d) without it")
-    if (k.dim() == 3) != (arguments.cu_seqlens_k is not None):
-        reasons.append(f"k has {k.dim()} dimensions; (total, h, d) goes with cu_seqlens_k, (b, s, h, d) without it")
+            reasons.append(Reason(f"{name}.device", x.device, "a CUDA device", f"use {name}.cuda()"))
+    d, h_q, h_kv = q.shape[-1], q.shape[-2], k.shape[-2]
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        reasons += Limit(f"{name}.size(-1)", 1, instances.MAX_HEAD_DIM).check(x.shape[-1], "split the head dim")
+        if x.shape[-1] != d:
+            reasons.append(Reason(f"{name}.size(-1)", x.shape[-1], f"that of q, {d}", "pad the smaller with zeros"))
+    if h_q % max(h_kv, 1) != 0:
+        reasons.append(Reason("h_q", h_q, f"a multiple of h_kv = {h_kv}", "repeat or drop key heads"))
+    if h_kv != v.shape[-2]:
+        reasons.append(Reason("v.size(-2)", v.shape[-2], f"that of k, {h_kv}", "give v as many heads as k"))
+    return reasons + _length_reasons(q, k, arguments)
+
+
+def _length_reasons(q: torch.Tensor, k: torch.Tensor, arguments: ForwardArguments) -> list[Reason]:
+    reasons = []
+    for name, x in (("q", q), ("k", k)):
+        packed = getattr(arguments, f"cu_seqlens_{name}") is not None
+        if (x.dim() == 3) != packed:
+            limit = f"3 with cu_seqlens_{name} and 4 without it"
+            reasons.append(Reason(f"{name}.dim()", x.dim(), limit, "give (total, h, d) with it, (b, s, h, d) without"))
     for name in ("cu_seqlens_q", "cu_seqlens_k", "seqused_k"):
-        x = getattr(arguments, name)
-        if x is not None and (x.dtype != torch.int32 or not x.is_cuda or not x.is_contiguous()):
-            reasons.append(f"{name} is {x.dtype} on {x.device}; a contiguous int32 tensor on the GPU is needed")
-    if varlen and arguments.max_seqlen_q is None:
-        reasons.append("cu_seqlens_q needs max_seqlen_q, since the lengths stay on the device")
+        reasons += index_reasons(name, getattr(arguments, name))
+    if arguments.cu_seqlens_q is not None and arguments.max_seqlen_q is None:
+        limit = "given with cu_seqlens_q (the lengths stay on the device)"
+        reasons.append(Reason("max_seqlen_q", None, limit, "pass the longest length, or more"))
     return reasons
+
+
+def index_reasons(name: str, x: torch.Tensor | None) -> list[Reason]:
+    """A reason unless x is absent or a contiguous int32 tensor on the GPU."""
+    if x is None or (x.dtype == torch.int32 and x.is_cuda and x.stride(-1) == 1):
+        return []
+    remedy = f"use {name}.to(device=q.device, dtype=torch.int32).contiguous()"
+    return [Reason(name, f"{x.dtype} on {x.device}", "a contiguous int32 tensor on the GPU", remedy)]
 
 
 def _params(
@@ -173,11 +186,11 @@ def run(
 
     q (b, s_q, h_q, d) or (total_q, h_q, d), k and v with h_kv heads; out as q; lse fp32, (b, h_q, s_q) or
     (h_q, total_q). heads_first: out lies in memory as (b, h_q, s_q, d).
-    Raises ValueError with every reason at once if the kernels cannot take the call.
+    Raises ArgumentError with every reason at once if the kernels cannot take the call.
     Source: FlashAttention-2 (arXiv 2307.08691), algorithm 1.
     """
     if reasons := reasons_against(q, k, v, arguments):
-        raise ValueError("the Volta and Turing kernels cannot run this call: " + "; ".join(reasons))
+        raise ArgumentError("the Volta and Turing kernels cannot run this call", reasons)
     d = q.shape[-1]
     padded = -(-d // 8) * 8
     scale = d**-0.5 if arguments.softmax_scale is None else arguments.softmax_scale

@@ -87,7 +87,6 @@ def launch_flash_attention(
     """Runs checked arguments on the simulated NPU that `backend` describes.
 
     sim_options: further options of simulate_flash_attention, such as trace.
-    attn_mask: bool (True: visible) or additive, broadcastable to (b, h_q, s_q, s_kv).
     """
     soc = backend.soc
     assert soc is not None, "a sim backend has a SoC"
@@ -99,20 +98,10 @@ def launch_flash_attention(
     if p.b == 0 or p.tokens_q == 0 or p.s_kv == 0:  # no block to launch
         lse.copy_(torch.tensor(-torch.inf) if options.sinks is None else options.sinks[:, None])
         return Launch((out.zero_(), lse), SimReport(soc.name))
-    operands = {"q": q, "k": k, "v": v, "o": out}
-    views = {
-        name: layouts.as_bshd(x, p.layout, p.d if name in "qk" else p.d_v) for name, x in operands.items()
-    }  # (b, s, h, d) each
+    views = _views(q, k, v, out, p)
     start_s = time.perf_counter()
-    problem = _problem_dict(p, views, options)
-    attn_mask = options.attn_mask
-    if attn_mask is not None:
-        attn_mask, mask_keys = mask_operand(attn_mask, (p.b, p.h_q, p.s_q, p.s_kv))
-        problem |= mask_keys
-    try:
-        plan = plan_problem(problem, soc, backend.tiling)
-    except ValueError as error:
-        raise ArgumentError(str(error)) from error
+    problem, attn_mask = _problem_dict(p, views, options)
+    plan = _plan(problem, backend)
     mask = device_constants(plan["tiling"]["mask_block"], plan["tiling"]["mask"])
     if plan["tiling"]["mask_tensor"] == "windows":
         attn_mask = windows_mask(problem)
@@ -135,6 +124,26 @@ def launch_flash_attention(
         end = int(options.cu_seqlens_q[-1])
         out[end:], lse[:, end:] = 0, -torch.inf  # tokens behind the last sequence belong to none
     return Launch((out, lse), SimReport(soc.name, plan, figures, wall_s))
+
+
+def plan_call(q: Tensor, k: Tensor, v: Tensor, options: Options, p: Problem, backend: Backend) -> dict[str, Any]:
+    """op_host's plan of checked arguments; meta tensors do. Raises ArgumentError with every reason if there is none."""
+    views = _views(q, k, v, q.new_empty(p.out_shape), p)
+    return _plan(_problem_dict(with_longest(p, options), views, options)[0], backend)
+
+
+def _plan(problem: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    assert backend.soc is not None, "a sim backend has a SoC"
+    try:
+        return plan_problem(problem, backend.soc, backend.tiling)
+    except ValueError as error:
+        raise ArgumentError(str(error)) from error
+
+
+def _views(q: Tensor, k: Tensor, v: Tensor, out: Tensor, p: Problem) -> dict[str, Tensor]:
+    """The operands as (b, s, h, d)."""
+    dims = {"q": (q, p.d), "k": (k, p.d), "v": (v, p.d_v), "o": (out, p.d_v)}
+    return {name: layouts.as_bshd(x, p.layout, d) for name, (x, d) in dims.items()}
 
 
 def with_longest(p: Problem, options: Options) -> Problem:
@@ -170,9 +179,13 @@ def share_memory(operands: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int
     return {name: (address, ends[name] - address) for name, (address, _) in operands.items()}
 
 
-def _problem_dict(p: Problem, views: Mapping[str, Tensor], options: Options) -> dict[str, Any]:
-    slopes = options.alibi_slopes
-    return {
+def _problem_dict(p: Problem, views: Mapping[str, Tensor], options: Options) -> tuple[dict[str, Any], Tensor | None]:
+    """The problem in op_host's words, and the mask tensor as the kernel reads it."""
+    slopes, mask = options.alibi_slopes, options.attn_mask
+    mask_keys: dict[str, Any] = {}
+    if mask is not None:
+        mask, mask_keys = mask_operand(mask, (p.b, p.h_q, p.s_q, p.s_kv))
+    problem = {
         "b": p.b,
         "s_q": p.s_q,
         "s_kv": p.s_kv,
@@ -195,6 +208,7 @@ def _problem_dict(p: Problem, views: Mapping[str, Tensor], options: Options) -> 
         "alibi_per_batch": slopes is not None and slopes.dim() == 2,
         "strides": {name: _strides(view) for name, view in views.items()},
     }
+    return problem | mask_keys, mask
 
 
 def _strides(view: Tensor) -> list[int]:
