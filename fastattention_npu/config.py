@@ -47,6 +47,9 @@ def load_tiling(name_or_path: str | Path) -> TilingConfig:
     values = read_mapping(path)
     rows = tiling_limits()
     reasons = []
+    tuned = values.pop("tuned", {})  # where the file comes from, as `fastattn tune` writes it
+    if not isinstance(tuned, dict):
+        reasons.append(Reason("tuned", repr(tuned), "a mapping", "remove it, or keep what fastattn tune wrote"))
     for key, value in values.items():
         if rows and key not in rows:
             reasons.append(unknown_name(key, repr(value), rows, "key"))

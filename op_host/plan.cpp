@@ -69,6 +69,19 @@ Reasons FewestReasons(const std::vector<FlashAttentionTiling>& candidates, const
 
 }  // namespace
 
+std::vector<RankedTiling> RankTilings(const Problem& problem, const SocSpec& soc, const Overrides& overrides)
+{
+    MakePlan(problem, soc, overrides);  // refuses what has no candidate
+    const std::vector<FlashAttentionTiling> candidates = MakeCandidates(TilingOfProblem(problem), soc, overrides);
+    std::vector<RankedTiling> ranked;
+    for (const CostedCandidate& candidate : CostCandidates(candidates, soc)) {
+        ranked.push_back({*candidate.tiling, candidate.cycles});
+    }
+    std::stable_sort(ranked.begin(), ranked.end(),
+                     [](const RankedTiling& a, const RankedTiling& b) { return a.cycles < b.cycles; });
+    return ranked;
+}
+
 Plan MakePlan(const Problem& problem, const SocSpec& soc, const Overrides& overrides)
 {
     const std::string headline = "no flash attention plan on " + soc.name;

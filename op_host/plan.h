@@ -20,6 +20,13 @@ struct Plan {
     LowerBound limit;
 };
 
+// Every candidate that fits, cheapest modelled cost first; among equals the order of preference.
+struct RankedTiling {
+    FlashAttentionTiling tiling;
+    double cycles;
+};
+std::vector<RankedTiling> RankTilings(const Problem& problem, const SocSpec& soc, const Overrides& overrides);
+
 Plan MakePlan(const Problem& problem, const SocSpec& soc, const Overrides& overrides);
 
 }  // namespace fastattn

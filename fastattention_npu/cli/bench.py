@@ -9,6 +9,8 @@ BENCHMARKS = {
     "calibration": ("fastattention_npu.bench.calibration", "run"),
     "cooperative": ("fastattention_npu.cooperative.bench", "bench_cooperative"),
     "mask": ("fastattention_npu.bench.masks", "run"),
+    "prefill": ("fastattention_npu.bench.prefill", "run"),
+    "tiling": ("fastattention_npu.bench.tiling", "run"),
     "mutation": ("fastattention_npu.bench.mutation", "run"),
     "packing": ("fastattention_npu.bench.packing", "run"),
 }

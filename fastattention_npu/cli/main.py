@@ -13,7 +13,7 @@ from .. import __version__, _native
 from ..dispatch import DEFAULT_SOC
 from ..errors import BackendUnavailableError, RefusedError
 from ..limits import BACKENDS
-from . import bench, doctor, npu_sim, plan, report, run, trace
+from . import bench, doctor, npu_sim, plan, report, run, trace, tune
 
 OK, WRONG, UNUSABLE = 0, 1, 2
 
@@ -63,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     trace.add_parser(commands)
     report.add_parser(commands)
+    tune.add_parser(commands, positive)
     bench.add_parser(commands)
     npu_sim.add_parser(commands)
 

@@ -142,7 +142,13 @@ nb::dict ModelDict(const ModelledCost& cost, const LowerBound& limit)
     return model;
 }
 
-nb::dict PlanDict(nb::dict problemValues, nb::dict socValues, nb::dict overrideValues)
+struct PlanRequest {
+    Problem problem;
+    SocSpec soc;
+    Overrides overrides;
+};
+
+PlanRequest ReadRequest(nb::dict problemValues, nb::dict socValues, nb::dict overrideValues)
 {
     const SocSpec soc = SocFromDict(socValues);
     Reasons reasons;
@@ -154,7 +160,26 @@ nb::dict PlanDict(nb::dict problemValues, nb::dict socValues, nb::dict overrideV
         }
         throw Refusal("no flash attention plan on " + soc.name, std::move(reasons));
     }
-    const Plan plan = MakePlan(problem, soc, overrides);
+    return {problem, soc, overrides};
+}
+
+nb::list CandidateList(nb::dict problemValues, nb::dict socValues, nb::dict overrideValues)
+{
+    const PlanRequest request = ReadRequest(problemValues, socValues, overrideValues);
+    nb::list rows;
+    for (const RankedTiling& ranked : RankTilings(request.problem, request.soc, request.overrides)) {
+        nb::dict row;
+        row["tiling"] = TilingDict(ranked.tiling);
+        row["cycles"] = ranked.cycles;
+        rows.append(row);
+    }
+    return rows;
+}
+
+nb::dict PlanDict(nb::dict problemValues, nb::dict socValues, nb::dict overrideValues)
+{
+    const PlanRequest request = ReadRequest(problemValues, socValues, overrideValues);
+    const Plan plan = MakePlan(request.problem, request.soc, request.overrides);
     nb::dict answer;
     answer["tiling"] = TilingDict(plan.tiling);
     answer["tiling_bytes"] = nb::bytes(&plan.tiling, sizeof(plan.tiling));
@@ -220,6 +245,8 @@ void BindPlan(nb::module_& m)
     m.def("limits", &LimitsDict, "The table of limits: key -> group, min, max, multiple, why, text.");
     m.def("plan", &PlanDict, nb::arg("problem"), nb::arg("soc"), nb::arg("overrides") = nb::dict(),
           "Chooses the tiling of a problem on a SoC; raises ValueError with every reason if there is none.");
+    m.def("candidates", &CandidateList, nb::arg("problem"), nb::arg("soc"), nb::arg("overrides") = nb::dict(),
+          "The tilings that op_host chooses from, cheapest modelled cost first: tiling and modelled cycles of each.");
     m.def("m_mask", &MMaskArray, nb::arg("mask_block"), "Packed bits of the M-mask, uint8 [2M, 2M / 8].");
     m.def("device_constants", &DeviceConstantsArray, nb::arg("mask_block"), nb::arg("mask") = "tiling",
           "What the kernel's mask operand points to: the M-mask's bits, for mask 'tiling' only, and behind them the "

@@ -8,6 +8,7 @@
 #include "../../op_kernel/flash_attention/tiling.h"
 #include "../../op_kernel/matmul/tiling.h"
 #include "../../op_kernel/microbench/tiling.h"
+#include "../../op_kernel/standard_attention/tiling.h"
 
 using Gm = uint8_t*;
 extern "C" {
@@ -18,6 +19,12 @@ void matmul_fp16(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
 void matmul_fp16_fp32(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
 void matmul_bf16(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
 void matmul_bf16_fp32(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
+void standard_scores_fp16(Gm q, Gm k, Gm s, fastattn::StandardAttentionTiling tiling);
+void standard_softmax_fp16(Gm s, Gm p, fastattn::StandardAttentionTiling tiling);
+void standard_output_fp16(Gm p, Gm v, Gm o, fastattn::StandardAttentionTiling tiling);
+void standard_scores_bf16(Gm q, Gm k, Gm s, fastattn::StandardAttentionTiling tiling);
+void standard_softmax_bf16(Gm s, Gm p, fastattn::StandardAttentionTiling tiling);
+void standard_output_bf16(Gm p, Gm v, Gm o, fastattn::StandardAttentionTiling tiling);
 void copy_bench(Gm x, fastattn::CopyBenchTiling tiling);
 void add_bench(Gm x, Gm y, Gm z, fastattn::AddBenchTiling tiling);
 void vector_bench(Gm x, fastattn::VectorBenchTiling tiling);
@@ -57,6 +64,9 @@ SimKernel Row(const char* name, void (*entry)(Operands...), std::vector<SimOpera
 const std::vector<SimKernel>& SimKernels()
 {
     static const std::vector<SimOperand> abc = {{"a", false}, {"b", false}, {"c", true}};
+    static const std::vector<SimOperand> qks = {{"q", false}, {"k", false}, {"s", true}};
+    static const std::vector<SimOperand> sp = {{"s", false}, {"p", true}};
+    static const std::vector<SimOperand> pvo = {{"p", false}, {"v", false}, {"o", true}};
     static const std::vector<SimKernel> kernels = {
         Row<FlashAttentionTiling>("flash_attention_fwd", flash_attention_fwd,
                                   {{"q", false},
@@ -76,6 +86,12 @@ const std::vector<SimKernel>& SimKernels()
         Row<MatmulTiling>("matmul_fp16_fp32", matmul_fp16_fp32, abc),
         Row<MatmulTiling>("matmul_bf16", matmul_bf16, abc),
         Row<MatmulTiling>("matmul_bf16_fp32", matmul_bf16_fp32, abc),
+        Row<StandardAttentionTiling>("standard_scores_fp16", standard_scores_fp16, qks),
+        Row<StandardAttentionTiling>("standard_softmax_fp16", standard_softmax_fp16, sp),
+        Row<StandardAttentionTiling>("standard_output_fp16", standard_output_fp16, pvo),
+        Row<StandardAttentionTiling>("standard_scores_bf16", standard_scores_bf16, qks),
+        Row<StandardAttentionTiling>("standard_softmax_bf16", standard_softmax_bf16, sp),
+        Row<StandardAttentionTiling>("standard_output_bf16", standard_output_bf16, pvo),
         Row<CopyBenchTiling>("copy_bench", copy_bench, {{"x", false}}),
         Row<AddBenchTiling>("add_bench", add_bench, {{"x", false}, {"y", false}, {"z", true}}),
         Row<VectorBenchTiling>("vector_bench", vector_bench, {{"x", false}}),

@@ -7,6 +7,7 @@ the simulated chip's global memory is the tensors' own memory.
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from .._native import core
 from ..argument_values import check_values
 from ..arguments import DTYPE_NAMES, Problem
 from ..config import SocConfig, TilingConfig
+from ..default_tilings import default_tiling
 from ..dispatch import Backend
 from ..errors import ArgumentError
 from ..options import Options
@@ -60,7 +62,12 @@ class Launch:
 
 def plan_problem(problem: Mapping[str, Any], soc: SocConfig, tiling: TilingConfig | None = None) -> dict[str, Any]:
     """op_host's plan of a problem (keys b s_q s_kv h_q h_kv d dtype layout causal softmax_scale strides
-    has_seq_used_kv); raises ValueError with every reason if there is none."""
+    has_seq_used_kv); raises ValueError with every reason if there is none. Without a tiling the shipped one of the
+    problem's shape class is tried first (default_tilings.py)."""
+    default = default_tiling(problem, soc.name) if tiling is None else None
+    if default is not None:
+        with suppress(ValueError):  # it does not fit this problem, or the problem is refused: op_host decides
+            return core().plan(dict(problem), soc.values(), dict(default.fields))
     return core().plan(dict(problem), soc.values(), dict(tiling.fields) if tiling else {})
 
 

@@ -1,0 +1,108 @@
+"""`fastattn bench prefill`: simulated speed of the forward kernel over sequence lengths, beside its baselines.
+
+Cycles come from the simulator with the arithmetic left out (functional=False), cold L2, one launch with its cost.
+Baselines run in the same simulator: standard attention (three kernels through GM), unified tiling (level 1 = level 2)
+and the schedule of public packages. Everything is simulated; nothing was measured on a card.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from .._native import core
+from ..config import SocConfig, load_soc, load_tiling
+from ..dispatch import DEFAULT_SOC
+from ..sim.launch import default_threads, plan_problem
+from ..sim.timing import time_plan
+from .progress import progress
+from .standard_attention import standard_cycles
+
+LENGTHS = (1024, 2048, 4096, 8192, 16384)
+QUICK_LENGTHS = (1024, 2048)
+DIMS = (64, 128)
+HEADS = (1, 32)
+MOST_KEYS = {32: 4096}  # longest sequence of that many heads
+BASELINES = ("unified", "public_schedule")
+NOTE = "simulated (910B model, arithmetic left out, cold L2); nothing was measured on a card"
+
+
+@dataclass(frozen=True)
+class Case:
+    s: int
+    d: int
+    heads: int
+    causal: bool
+
+    def problem(self) -> dict[str, Any]:
+        sizes = {"b": 1, "s_q": self.s, "s_kv": self.s, "h_q": self.heads, "h_kv": self.heads, "d": self.d}
+        return sizes | {"dtype": "fp16", "layout": "bshd", "causal": self.causal}
+
+    def useful_macs(self) -> float:
+        pairs = self.s * (self.s + 1) / 2 if self.causal else self.s * self.s
+        return 2.0 * self.d * self.heads * pairs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--quick", action="store_true", help="short sequences of one head only")
+    parser.add_argument("--soc", default=DEFAULT_SOC, help=f"SoC file or name in configs/soc (default {DEFAULT_SOC})")
+    parser.add_argument("--threads", type=int, default=None, help="simulations at a time (default all CPUs)")
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    for heads in HEADS[:1] if quick else HEADS:
+        for d in DIMS:
+            for causal in (False, True):
+                for s in QUICK_LENGTHS if quick else LENGTHS:
+                    if s <= MOST_KEYS.get(heads, s):
+                        yield Case(s, d, heads, causal)
+
+
+def simulate(case: Case, soc: SocConfig) -> dict[str, Any]:
+    """One row: the kernel's figures and the ratio of each baseline's cycles to its own."""
+    problem, values = case.problem(), soc.values()
+    plan = plan_problem(problem, soc)
+    cycles = time_plan(problem, plan, values)["cycles"]
+    peak_macs = values["cores.aic"] * 16**3
+    time_us = cycles / values["clock.mhz"]
+    limit = plan["model"]["limit_cycles"]
+    row: dict[str, Any] = {
+        "s": case.s, "d": case.d, "heads": case.heads, "causal": case.causal, "cycles": round(cycles),
+        "time_us": time_us, "tflops": 2 * case.useful_macs() / time_us / 1e6,
+        "cube_utilisation": case.useful_macs() / peak_macs / cycles,
+        "limit_cycles": round(limit), "bottleneck": plan["model"]["bottleneck"], "efficiency": limit / cycles,
+        "standard_cycles": round(sum(standard_cycles(problem, values))),
+    }  # fmt: skip
+    for name in BASELINES:
+        baseline = core().plan(problem, values, dict(load_tiling(name).fields))
+        row[f"{name}_cycles"] = round(time_plan(problem, baseline, values)["cycles"])
+    return row | {f"over_{name}": row[f"{name}_cycles"] / row["cycles"] for name in ("standard", *BASELINES)}
+
+
+def run(args: argparse.Namespace) -> int:
+    soc = load_soc(args.soc)
+    todo = list(cases(args.quick))
+    with ThreadPoolExecutor(args.threads or default_threads()) as pool:
+        rows = list(progress(pool.map(lambda case: simulate(case, soc), todo), len(todo), "prefill, simulated"))
+    if args.json:
+        print(json.dumps({"figures": "simulated", "soc": soc.name, "note": NOTE, "rows": rows}))
+    else:
+        print(as_text(soc.name, rows))
+    return 0
+
+
+def as_text(soc: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table, as docs/performance.md has it."""
+    head = "| heads | d | mask | s | cycles | TFLOPS | cube | limit by | efficiency | standard | unified | public |"
+    lines = [f"{soc}: {NOTE}", "", head, "|" + " --- |" * head.count(" | ") + " --- |"]
+    lines += [
+        f"| {r['heads']} | {r['d']} | {'causal' if r['causal'] else 'full'} | {r['s']} | {r['cycles']:,} | "
+        f"{r['tflops']:.1f} | {r['cube_utilisation']:.1%} | {r['bottleneck']} | {r['efficiency']:.2f} | "
+        f"{r['over_standard']:.2f} | {r['over_unified']:.2f} | {r['over_public_schedule']:.2f} |"
+        for r in rows
+    ]
+    lines += ["", "standard, unified, public: cycles of the baseline over the kernel's (simulated)"]
+    return "\n".join(lines)

@@ -1,0 +1,99 @@
+"""`fastattn bench tiling`: what two-level tiling is worth, and what each of its choices is, simulated.
+
+For s = 1K ... 16K with s · heads = 16K: the plan, unified tiling, the public schedule, and the plan with one choice
+changed at a time. Cycles come from the simulator with the arithmetic left out (functional=False), cold L2, one launch.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from .._native import core
+from ..config import SocConfig, load_soc, load_tiling
+from ..dispatch import DEFAULT_SOC
+from ..sim.launch import default_threads, plan_problem
+from ..sim.timing import time_plan
+from ..tuning import fields_of, neighbours
+from .prefill import BASELINES, NOTE, Case
+from .progress import progress
+
+TOKENS = 16384  # of all heads
+LENGTHS = (1024, 2048, 4096, 8192, 16384)
+QUICK_LENGTHS = (1024,)
+QUICK_TOKENS = 2048
+PLAN = "plan"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A tiling beside the plan: `choice` is what differs, `tiling` the fields that op_host is given."""
+
+    choice: str
+    tiling: Mapping[str, int | str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--quick", action="store_true", help="one short length only")
+    parser.add_argument("--d", type=int, default=128, help="head dim (default 128)")
+    parser.add_argument("--causal", action="store_true", help="causal attention (default full)")
+    parser.add_argument("--soc", default=DEFAULT_SOC, help=f"SoC file or name in configs/soc (default {DEFAULT_SOC})")
+    parser.add_argument("--threads", type=int, default=None, help="simulations at a time (default all CPUs)")
+
+
+def variants(plan: Mapping[str, int]) -> Iterator[Variant]:
+    """The plan, the baselines, and the plan with one choice changed."""
+    yield Variant(PLAN, plan)
+    for name in BASELINES:
+        yield Variant(name, load_tiling(name).fields)
+    for choice, changed in neighbours(plan):
+        yield Variant(choice, changed)
+
+
+def simulate(case: Case, variant: Variant, soc: SocConfig) -> dict[str, Any]:
+    """One row; cycles None where the variant does not fit the chip, with op_host's reasons."""
+    row: dict[str, Any] = {"s": case.s, "heads": case.heads, "choice": variant.choice}
+    try:
+        plan = core().plan(case.problem(), soc.values(), dict(variant.tiling))
+    except ValueError as error:
+        return row | {"cycles": None, "reasons": str(error).splitlines()[1:]}
+    return row | {"cycles": round(time_plan(case.problem(), plan, soc.values())["cycles"])}
+
+
+def run(args: argparse.Namespace) -> int:
+    soc = load_soc(args.soc)
+    tokens = QUICK_TOKENS if args.quick else TOKENS
+    todo = []
+    for s in QUICK_LENGTHS if args.quick else LENGTHS:
+        case = Case(s, args.d, tokens // s, args.causal)
+        plan = fields_of(plan_problem(case.problem(), soc)["tiling"])
+        todo += [(case, variant) for variant in variants(plan)]
+    with ThreadPoolExecutor(args.threads or default_threads()) as pool:
+        work = pool.map(lambda item: simulate(item[0], item[1], soc), todo)
+        rows = list(progress(work, len(todo), "tilings, simulated"))
+    base = {row["s"]: row["cycles"] for row in rows if row["choice"] == PLAN}
+    for row in rows:
+        row["over_plan"] = row["cycles"] / base[row["s"]] if row["cycles"] else None
+    if args.json:
+        tilings = [{"s": case.s, **variant.tiling} for case, variant in todo if variant.choice == PLAN]
+        print(json.dumps({"figures": "simulated", "soc": soc.name, "note": NOTE, "plans": tilings, "rows": rows}))
+    else:
+        print(as_text(soc.name, [(case, v.tiling) for case, v in todo if v.choice == PLAN], rows))
+    return 0
+
+
+def as_text(soc: str, plans: Sequence[tuple[Case, Mapping[str, int | str]]], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: the plans, then a table a length; as docs/performance.md has it."""
+    lines = [f"{soc}: {NOTE}"]
+    for case, plan in plans:
+        lines += ["", f"s = {case.s}, {case.heads} heads, d = {case.d}, {'causal' if case.causal else 'full'}; plan: "
+                  + ", ".join(f"{name} {value}" for name, value in plan.items()), "",
+                  "| choice | cycles | over the plan |", "| --- | --- | --- |"]  # fmt: skip
+        for row in rows:
+            if row["s"] == case.s:
+                cycles = f"{row['cycles']:,} | {row['over_plan']:.3f}" if row["cycles"] else "does not fit | -"
+                lines.append(f"| {row['choice']} | {cycles} |")
+    return "\n".join(lines)

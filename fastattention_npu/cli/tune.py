@@ -1,0 +1,93 @@
+"""`fastattn tune`: searches a tiling for a shape, modelled cost first, then simulation, and writes a tiling file."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import tuning
+from ..backends import plan_problem, plan_shape
+from ..bench.progress import progress
+from ..config import ShapeConfig, load_shape
+from ..default_tilings import shape_class
+from ..dispatch import DEFAULT_SOC, make_backend
+from ..errors import ConfigError, Reason
+from ..sim.launch import default_threads
+from .text import table
+
+SHOWN = 8
+
+
+def add_parser(commands: "argparse._SubParsersAction[Any]", positive: Any) -> None:
+    item = commands.add_parser("tune", help="search the fastest tiling of a shape by simulation", allow_abbrev=False)
+    item.add_argument("shape", metavar="SHAPE.yaml", help="shape file, or the name of one in configs/shapes")
+    item.add_argument("-o", "--output", required=True, metavar="TILING.yaml", type=Path, help="tiling file to write")
+    item.add_argument("--soc", default=DEFAULT_SOC, help=f"SoC file or name in configs/soc (default {DEFAULT_SOC})")
+    item.add_argument("--threads", type=positive, help="simulations at a time (default all CPUs); changes no result")
+    item.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    item.set_defaults(function=command)
+
+
+def command(options: argparse.Namespace) -> int:
+    shape = load_shape(options.shape)
+    backend = make_backend("sim", soc=options.soc)
+    assert backend.soc is not None, "a sim backend has a SoC"
+    plan_shape(shape, backend)  # what cannot be planned is refused with the file's name
+    if shape.seqused_k is not None:
+        limit = "absent: lengths on the device cannot be timed without the operands"
+        raise ConfigError(f"{shape.source}: cannot be tuned", [Reason("seqused_k", "given", limit, "remove this key")])
+    problem = plan_problem(shape)
+    tuned = tuning.tune(
+        problem,
+        backend.soc.values(),
+        workers=options.threads or default_threads(),
+        follow=lambda items, total: progress(items, total, "simulating tilings"),
+    )
+    row = record(shape, problem, backend.soc.name, tuned)
+    write(options.output, row, tuned.best.fields)
+    if options.json:
+        print(json.dumps({"figures": "simulated", "output": str(options.output), **row, "tiling": tuned.best.fields}))
+    else:
+        print(describe(row, tuned))
+        print(f"written to {options.output}; use it with --tiling {options.output}")
+    return 0
+
+
+def record(shape: ShapeConfig, problem: dict[str, Any], soc: str, tuned: tuning.Tuned) -> dict[str, Any]:
+    """What a tiling file says about its origin."""
+    keys = ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "dtype", "layout", "causal")
+    return {
+        "shape_class": shape_class(problem),
+        "soc": soc,
+        "shape": {key: getattr(shape, key) for key in keys},
+        "modelled_cycles": round(tuned.best.modelled),
+        "simulated_cycles": round(tuned.best.simulated),
+        "simulated_cycles_before": round(tuned.start.simulated),
+        "simulated_tilings": len(tuned.simulated),
+        "commit": tuning.commit_of_checkout(),
+    }
+
+
+def write(path: Path, row: dict[str, Any], fields: Any) -> None:
+    header = "# Written by `fastattn tune`. Figures are modelled and simulated; nothing was measured on a card.\n"
+    text = header + yaml.safe_dump({"tuned": row} | dict(fields), sort_keys=False)
+    try:
+        path.write_text(text)
+    except OSError as error:
+        reason = Reason("--output", str(path), "a file that can be written", error.strerror or str(error))
+        raise ConfigError("cannot write the tiling", [reason]) from error
+
+
+def describe(row: dict[str, Any], tuned: tuning.Tuned) -> str:
+    lines = [[*c.fields.values(), c.modelled, c.simulated] for c in tuned.simulated[:SHOWN]]
+    header = [*tuned.best.fields, "modelled", "simulated"]
+    gain = tuned.start.simulated / tuned.best.simulated
+    return "\n".join(
+        [
+            f"class {row['shape_class']} on {row['soc']}: {len(tuned.simulated)} tilings simulated, the best:",
+            table(header, lines),
+            f"{gain:.3f} times as fast as op_host's choice without tuning (simulated)",
+        ]
+    )
