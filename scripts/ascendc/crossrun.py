@@ -92,18 +92,19 @@ class AttentionCase:
     dtype: str = "fp16"
     used: tuple[int, ...] = ()  # keys of each batch entry
     features: tuple[tuple[str, Any], ...] = ()  # other keys of the problem
+    tiling: tuple[tuple[str, Any], ...] = ()  # overrides
 
     def __str__(self) -> str:
         shape = f"b{self.b} q{self.s_q} kv{self.s_kv} h{self.h_q}/{self.h_kv} d{self.d} {self.dtype}"
         words = [*(["causal"] if self.causal else []), *([f"used {self.used}"] if self.used else [])]
-        return " ".join([shape, *words, *(f"{key}={value}" for key, value in self.features)])
+        return " ".join([shape, *words, *(f"{key}={value}" for key, value in (*self.features, *self.tiling))])
 
     def problem(self) -> dict[str, Any]:
         sizes = {key: getattr(self, key) for key in ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "causal", "dtype")}
         return {**sizes, "has_seq_used_kv": bool(self.used), **dict(self.features)}
 
     def launch(self) -> Launch:
-        plan = _core.plan(self.problem(), SOC, {})
+        plan = _core.plan(self.problem(), SOC, dict(self.tiling))
         arrays = operands(self, plan)
         outputs = ("o", "lse")
         return Launch(
@@ -125,6 +126,15 @@ CASES: tuple[Case, ...] = (
         3, 130, 130, 2, 1, 64, causal=True, features=(("has_cu_seqlens", True), ("total_q", 231), ("layout", "TND"))
     ),
     AttentionCase(1, 16, 4000, 1, 1, 64),  # keys of one task split between groups
+    AttentionCase(2, 5, 300, 8, 2, 64, causal=True, features=(("has_sinks", True),)),  # heads packed into one block
+    AttentionCase(1, 100, 300, 2, 2, 64, causal=True, tiling=(("mask", "predicate"),)),
+    AttentionCase(1, 100, 300, 2, 2, 64, causal=True, tiling=(("mask", "full"),)),
+    AttentionCase(2, 50, 330, 2, 2, 32, features=(("mask_dtype", "bool"), ("mask_strides", (16500, 0, 330, 1)))),
+    AttentionCase(2, 50, 330, 2, 2, 32, features=(("mask_dtype", "bool"), ("mask_strides", (330, 0, 0, 1)))),
+    AttentionCase(
+        2, 50, 330, 2, 2, 32, dtype="bf16", features=(("mask_dtype", "bf16"), ("mask_strides", (0, 0, 330, 1)))
+    ),
+    AttentionCase(1, 50, 330, 2, 2, 32, features=(("mask_dtype", "fp32"), ("mask_strides", (0, 0, 0, 1)))),
     matmul("matmul_fp16", 200, 300, 208),
     matmul("matmul_fp16_fp32", 96, 77, 100, trans_b=True),
     matmul("matmul_bf16", 1, 130, 300),
@@ -189,6 +199,12 @@ def operands(case: AttentionCase, plan: dict[str, Any]) -> dict[str, np.ndarray]
         arrays["sinks"] = random.standard_normal(case.h_q).astype(np.float32)
     if features.get("has_alibi"):
         arrays["alibi_slopes"] = random.uniform(0.1, 1, case.h_q).astype(np.float32)
+    kind = plan["tiling"]["mask_tensor"]
+    if kind != "none":
+        size = case.b * case.s_q * case.s_kv  # as large as any strides of the cases ask
+        values = random.standard_normal(size)
+        dtype = features.get("mask_dtype", "bool")
+        arrays["attn_mask"] = (values < 1).astype(np.uint8) if dtype == "bool" else narrow(values, dtype)
     return arrays
 
 
