@@ -1,10 +1,12 @@
 """`fastattn bench mask`: memory and simulated cycles of the ways in which a window reaches the scores.
 
 tiling: windows of one M-mask. predicate: column indices compared with each row's bounds. full: an S x S tensor of
-bytes. These three compute the same blocks and differ in the tiling's `mask` only; sizes are op_host's choice for each.
-`alone` is the S x S tensor without `causal` or a window beside it: nothing tells the kernel what it may skip. Memory is
-computed; cycles are simulated, launch included, arithmetic left out, one head: up to --upto where the work grows with
-the square of the length, at every length with a window.
+bytes. These three compute the same blocks, of the sizes that op_host chooses for `tiling`; what fits beside them in UB
+decides the rows of a strip. `alone` is the S x S tensor without `causal` or a window beside it: nothing tells the
+kernel what it may skip.
+
+Memory is computed. Cycles are simulated, launch included, arithmetic left out, one head: up to --upto where the work
+grows with the square of the length, at every length with a window.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from .timing import constant_bytes, simulate
 
 MODES = ("tiling", "predicate", "full", "alone")
 SIZES = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
-SHOWN_FIELDS = ("block_q", "block_kv", "l1_tile_kv", "l0_tile_kv", "strip_rows", "ring", "preload", "block_dim")
+SIZE_FIELDS = ("block_q", "block_kv", "l1_tile_kv", "l0_tile_kv", "ring", "preload", "schedule", "block_dim")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +54,12 @@ def measure(
         for s in sizes:
             problem = {"b": 1, "s_q": s, "s_kv": s, "h_q": 1, "h_kv": 1, "d": head_dim, "dtype": "fp16"}
             simulated = s <= upto or pattern == "window"
-            modes = {mode: _one(problem, sides, mode, soc, simulated, threads) for mode in MODES[:3]}
+            modes: dict[str, Any] = {}
+            for mode in MODES[:3]:
+                sizes_of = {name: modes["tiling"]["tiling"][name] for name in SIZE_FIELDS} if modes else {}
+                modes[mode] = _one(problem, sides, mode, soc, sizes_of, simulated, threads)
             if s not in alone:
-                alone[s] = _one(problem, sides, "alone", soc, s <= upto, threads)
+                alone[s] = _one(problem, sides, "alone", soc, {}, s <= upto, threads)
             modes["alone"] = alone[s]
             rows.append({"pattern": pattern, "s": s, "modes": modes})
     return {
@@ -68,10 +73,16 @@ def measure(
 
 
 def _one(
-    sizes: Mapping[str, Any], sides: tuple[int, int], mode: str, soc: Mapping[str, Any], simulated: bool, threads: int
+    sizes: Mapping[str, Any],
+    sides: tuple[int, int],
+    mode: str,
+    soc: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    simulated: bool,
+    threads: int,
 ) -> dict[str, Any]:
     problem = dict(sizes) | {"window_left": sides[0], "window_right": sides[1]}
-    overrides: dict[str, Any] = {"mask": mode}
+    overrides: dict[str, Any] = {**fields, "mask": mode}
     if mode == "alone":
         problem = dict(sizes) | {"mask_dtype": "bool", "mask_strides": (0, 0, sizes["s_kv"], 1)}
         overrides = {}
@@ -81,7 +92,11 @@ def _one(
     else:
         tiling, cycles = core().plan(problem, dict(soc), overrides)["tiling"], None
     memory = sizes["s_q"] * sizes["s_kv"] if mode in ("full", "alone") else constant_bytes(tiling)
-    return {"memory_bytes": memory, "cycles": cycles, "tiling": {name: tiling[name] for name in SHOWN_FIELDS}}
+    return {
+        "memory_bytes": memory,
+        "cycles": cycles,
+        "tiling": {name: tiling[name] for name in (*SIZE_FIELDS, "strip_rows")},
+    }
 
 
 def as_text(answer: Mapping[str, Any]) -> str:
@@ -91,7 +106,7 @@ def as_text(answer: Mapping[str, Any]) -> str:
     for row in answer["rows"]:
         modes = row["modes"]
         cycles = [modes[mode]["cycles"] for mode in MODES]
-        ratios = [f"{x / cycles[0]:.2f}" if cycles[0] else "-" for x in cycles[1:]]
+        ratios = [f"{x / cycles[0]:.2f}" if x and cycles[0] else "-" for x in cycles[1:]]
         memory = [byte_text(modes[mode]["memory_bytes"]) for mode in MODES[:3]]
         rows.append([row["pattern"], row["s"], *memory, *cycles, *ratios])
     title = (
