@@ -65,7 +65,8 @@ def advise(
 
     try_tiling({field: value}) answers {"cycles": modelled} or {"refused": reason}.
     """
-    pieces = list(_hazards(data)) + sorted(_about_time(data), key=lambda piece: (not piece.first, -piece.share))
+    about_time = sorted(_about_time(data), key=lambda piece: (not piece.first, -piece.share))
+    pieces = [*_hazards(data), *about_time, *_warnings(data)]
     rows = []
     tried: set[tuple[tuple[str, int], ...]] = set()
     for piece in pieces:
@@ -99,6 +100,12 @@ def _hazards(data: Mapping[str, Any]) -> Iterator[Advice]:
         count = len(data["hazards"])
         detail = f"The result is a matter of luck until these are ordered. The first: {data['hazards'][0]['text']}"
         yield Advice(f"Repair {count} hazard{'s' if count > 1 else ''} before anything else", detail)
+
+
+def _warnings(data: Mapping[str, Any]) -> Iterator[Advice]:
+    texts = data["summary"].get("warning_texts", ())
+    if texts:
+        yield Advice(f"Look at {len(texts)} warning{'s' if len(texts) > 1 else ''} of the simulator", texts[0])
 
 
 def _launch(data: Mapping[str, Any]) -> Iterator[Advice]:

@@ -87,3 +87,24 @@ def test_compare_select_copy(mode: int) -> None:
     expected[:, 56:] = a.reshape(4, 64)[:, :8]
     assert np.array_equal(rows[3].reshape(4, 64), expected)
     assert np.array_equal(rows[4], rows[0])
+
+
+@pytest.mark.parametrize(("kernel", "tiles"), [("queue_add", 7), ("queue_in_place", 5)])
+def test_queues_hand_tiles_round(kernel: str, tiles: int) -> None:
+    x = np.arange(tiles * 256, dtype=np.float32)
+    result = run(kernel, "aiv", data=x)
+    assert result.findings == []
+    assert np.array_equal(result.out[: x.size], x + 1)
+
+
+def test_queues_of_the_cube() -> None:
+    result = run("queue_cube", "aic", data=MATRICES)
+    assert result.findings == []
+    # L1 holds strips of columns, which L0A takes for rows of fractals.
+    left = A.reshape(4, 16, 4, 16).transpose(2, 1, 0, 3).reshape(SIDE, SIDE)
+    assert np.array_equal(result.out[: SIDE * SIDE].reshape(SIDE, SIDE), left @ A.T)
+
+
+def test_collecting_repeats_in_one_place() -> None:
+    result = run("overlap_repeats", "aiv", 2)
+    assert result.findings == []

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 
 from ..backends import RunResult, run
 from ..config import ShapeConfig, load_shape
@@ -80,10 +81,14 @@ def _sim_lines(result: RunResult) -> list[str]:
 def _hazard_lines(result: RunResult) -> list[str]:
     if not result.backend.checks:
         return ["hazards     not looked for"]
-    texts = list(result.figures.get("hazard_texts", ()))
+    warnings = result.figures.get("warning_texts", ())
+    lines = [f"hazards     {result.hazards}", *_first(result.figures.get("hazard_texts", ()))]
+    return [*lines, f"warnings    {len(warnings)}", *_first(warnings)] if warnings else lines
+
+
+def _first(texts: Sequence[str]) -> list[str]:
     more = [f"            ... and {len(texts) - HAZARDS_SHOWN} more"] if len(texts) > HAZARDS_SHOWN else []
-    shown = [f"            {text}" for text in texts[:HAZARDS_SHOWN]]
-    return [f"hazards     {result.hazards}", *shown, *more]
+    return [*(f"            {text}" for text in texts[:HAZARDS_SHOWN]), *more]
 
 
 def _on(flag: bool) -> str:

@@ -195,8 +195,111 @@ __aicore__ inline void Atomics(GM_ADDR out)
     DataCopyPad(Ub<T>(0), from, DataCopyExtParams(2, 12, 0, 0, 0), DataCopyPadExtParams<T>{true, 1, 1, T(2.0F)});
 }
 
+template <int32_t Depth>
+__aicore__ inline void QueuedCopies(TPipe& pipe, GM_ADDR in, GM_ADDR out)
+{
+    GlobalTensor<float> from;
+    GlobalTensor<float> to;
+    from.SetGlobalBuffer((__gm__ float*)in);
+    to.SetGlobalBuffer((__gm__ float*)out);
+    from.SetL2CacheHint(CacheMode::CACHE_MODE_NORMAL);
+    TQue<TPosition::VECIN, Depth> load;
+    TQue<TPosition::VECOUT, Depth> store;
+    TQueBind<TPosition::VECIN, TPosition::VECOUT, Depth> pass;
+    TBuf<TPosition::VECCALC> scratch;
+    pipe.InitBuffer(load, 2, 1000);
+    pipe.InitBuffer(store, 2, 1024);
+    pipe.InitBuffer(pass, 1, 1024);
+    pipe.InitBuffer(scratch, 1000);
+    for (int i = 0; i < 5; ++i) {
+        LocalTensor<float> x = load.template AllocTensor<float>();
+        DataCopy(x, from, 248);
+        load.EnQue(x);
+        x = load.template DeQue<float>();
+        LocalTensor<float> y = store.template AllocTensor<float>();
+        Adds(scratch.Get<float>(), x, 1.0F, 248);
+        Adds(y, scratch.GetWithOffset<float>(64, 128), 1.0F, 64);
+        store.EnQue(y);
+        load.FreeTensor(x);
+        y = store.template DeQue<float>();
+        DataCopy(to, y, 64);
+        store.FreeTensor(y);
+        LocalTensor<float> z = pass.template AllocTensor<float>();
+        DataCopy(z, from, 64);
+        pass.EnQue(z);
+        z = pass.template DeQue<float>();
+        DataCopy(to, z, 64);
+        pass.FreeTensor(z);
+    }
+    pass.FreeAllEvent();
+}
+
+__aicore__ inline void Queues(GM_ADDR in, GM_ADDR out)
+{
+    TPipe pipe;
+    QueuedCopies<1>(pipe, in, out);
+    pipe.Reset();
+    QueuedCopies<2>(pipe, in, out);
+    TQue<TPosition::VECIN, 0> inPlace;
+    pipe.InitBuffer(inPlace, 2, 512);
+    GlobalTensor<float> from;
+    from.SetGlobalBuffer((__gm__ float*)in);
+    LocalTensor<float> x;
+    for (int i = 0; i < 3; ++i) {
+        inPlace.AllocTensor(x);
+        DataCopy(x, from, 128);
+        inPlace.EnQue(x);
+        inPlace.DeQue(x);
+        Adds(x, x, 1.0F, 128);
+        inPlace.FreeTensor(x);
+    }
+    const auto id = pipe.AllocEventID<HardEvent::V_MTE3>();
+    const auto other = GetTPipePtr()->FetchEventID(HardEvent::V_MTE3);
+    SetFlag<HardEvent::V_MTE3>(id);
+    SetFlag<HardEvent::V_MTE3>(other);
+    WaitFlag<HardEvent::V_MTE3>(id);
+    WaitFlag<HardEvent::V_MTE3>(other);
+    pipe.ReleaseEventID<HardEvent::V_MTE3>(id);
+    pipe.Destroy();
+    pipe.Init();
+}
+
+__aicore__ inline void CubeQueues(GM_ADDR in)
+{
+    GlobalTensor<half> gm;
+    gm.SetGlobalBuffer((__gm__ half*)in);
+    TPipe pipe;
+    TQue<TPosition::A1, 1> l1;
+    TQue<TPosition::B2, 1> l0;
+    TQue<TPosition::CO1, 1> out;
+    pipe.InitBuffer(l1, 2, 1024);
+    pipe.InitBuffer(l0, 1, 1024);
+    pipe.InitBuffer(out, 1, 1024);
+    for (int i = 0; i < 3; ++i) {
+        LocalTensor<half> x = l1.AllocTensor<half>();
+        DataCopy(x, gm, 512);
+        l1.EnQue(x);
+        x = l1.DeQue<half>();
+        LocalTensor<half> y = l0.AllocTensor<half>();
+        LoadData2DParams load;
+        load.repeatTimes = 2;
+        load.srcStride = 1;
+        LoadData(y, x, load);
+        l0.EnQue(y);
+        l1.FreeTensor(x);
+        y = l0.DeQue<half>();
+        LocalTensor<float> c = out.AllocTensor<float>();
+        out.EnQue(c);
+        l0.FreeTensor(y);
+        c = out.DeQue<float>();
+        out.FreeTensor(c);
+    }
+}
+
 __aicore__ inline void Vector(GM_ADDR q, GM_ADDR workspace)
 {
+    Queues(q, workspace);
+    InitSocState();
     Transfers<float>(q, workspace);
     Transfers<half>(q, workspace);
     Transfers<uint8_t>(q, workspace);
@@ -317,6 +420,7 @@ __aicore__ inline void Movers(GM_ADDR in)
 
 __aicore__ inline void Cube(GM_ADDR q, GM_ADDR workspace)
 {
+    CubeQueues(q);
     Multiply<half>(q);
     Store<float>(workspace, QuantMode_t::NoQuant);
     Store<half>(workspace, QuantMode_t::F322F16);
@@ -342,7 +446,7 @@ __aicore__ inline void Cube(GM_ADDR q, GM_ADDR workspace)
 }  // namespace
 
 extern "C" __global__ __mix__(1, 2) void flash_attention_fwd(GM_ADDR q, GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR,
-                                                             GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR,
+                                                             GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR,
                                                              GM_ADDR workspace, fastattn::FlashAttentionTiling)
 {
     InitSocState();

@@ -190,3 +190,23 @@ RULE_KERNEL(not_simulated)
     p.addrMode = variant;
     LoadData(L0b<half>(0), L1<half>(0), p);
 }
+
+RULE_KERNEL(load_wrap)
+{
+    LoadL1(in);
+    LoadData2DParams p;
+    p.repeatTimes = variant == 0 ? 16 : 256;
+    p.srcStride = 0;
+    LoadData(L0a<half>(0), L1<half>(0), p);
+}
+
+RULE_KERNEL(load_3d_channels)
+{
+    LoadL1(in);
+    LoadData3DParamsV2<half> p;
+    p.l1H = 1;
+    p.l1W = 64;
+    p.channelSize = variant == 1 ? 60 : variant == 2 ? 6 : 56;
+    p.kExtension = p.mExtension = 48;
+    LoadData(L0a<half>(0), L1<half>(0), p);
+}

@@ -194,3 +194,85 @@ RULE_KERNEL(scalar_ub)
     if (variant != 2) Pass<HardEvent::S_MTE3>();
     DataCopy(Gm<float>(out), Ub<float>(0), 64);
 }
+
+// Counts that overlap only where the last, partial repeat has no lanes (0); where it has (1).
+RULE_KERNEL(overlap_tail)
+{
+    FillUb();
+    PipeBarrier<PIPE_V>();
+    Adds(Ub<float>(variant == 0 ? 416 : 384), Ub<float>(0), 1.0F, 104);
+}
+
+// The same tensor as source and destination: repeats apart (0), a block apart, so that each feeds the next (1). Results
+// collected by a repeat stride of 0 in the second source (2) are documented, in the first (3) are not.
+RULE_KERNEL(overlap_repeats)
+{
+    FillUb();
+    PipeBarrier<PIPE_V>();
+    const uint8_t step = variant == 1 ? 1 : 8;
+    if (variant <= 1) Adds(Ub<float>(0), Ub<float>(0), 1.0F, 64, 4, UnaryRepeatParams(1, 1, step, step));
+    if (variant == 2) Add(Ub<float>(0), Ub<float>(1024), Ub<float>(0), 64, 4, BinaryRepeatParams(1, 1, 1, 0, 8, 0));
+    if (variant == 3) Add(Ub<float>(0), Ub<float>(0), Ub<float>(1024), 64, 4, BinaryRepeatParams(1, 1, 1, 0, 0, 8));
+    ResetMask();
+}
+
+// Narrowing in place (0) leaves later sources alone; widening in place (1), a reduction (2) and Brcb (3) do not.
+RULE_KERNEL(overlap_sizes)
+{
+    FillUb();
+    PipeBarrier<PIPE_V>();
+    const auto x = Ub<float>(0);
+    if (variant == 0) Cast(Ub<half>(0), x, RoundMode::CAST_RINT, 64, 4, UnaryRepeatParams(1, 1, 4, 8));
+    if (variant == 1) Cast(x, Ub<half>(0), RoundMode::CAST_NONE, 64, 4, UnaryRepeatParams(1, 1, 8, 4));
+    if (variant == 2) BlockReduceMax<float>(x[64], x, 4, 64, 8, 1, 8);
+    if (variant == 3) Brcb(x, x, 2, BrcbRepeatParams(1, 8));
+    ResetMask();
+}
+
+// Lanes that a mask leaves out stay unwritten (1) and unread (0).
+RULE_KERNEL(masked_lanes)
+{
+    uint64_t bits[2] = {0xF0F0F0F0F0F0F0F0, 0};
+    Duplicate(Ub<float>(0), 1.0F, bits, 2, 1, 8);
+    PipeBarrier<PIPE_V>();
+    if (variant == 0) SetVectorMask<float>(0, bits[0]);
+    if (variant == 1) ResetMask();
+    Adds<float, false>(Ub<float>(4096), Ub<float>(0), 1.0F, 0, 2, UnaryRepeatParams(1, 1, 8, 8));
+    ResetMask();
+}
+
+// Two writes into one row of blocks through masks: different lanes (0) need no barrier, the same lanes (1) do.
+RULE_KERNEL(masked_race)
+{
+    uint64_t even[2] = {0x00FF00FF00FF00FF, 0};
+    uint64_t odd[2] = {0xFF00FF00FF00FF00, 0};
+    Duplicate(Ub<float>(0), 1.0F, even, 2, 2, 16);
+    Duplicate(Ub<float>(0), 2.0F, variant == 0 ? odd : even, 2, 2, 16);
+    ResetMask();
+}
+
+RULE_KERNEL(mask_clipped)
+{
+    FillUb();
+    PipeBarrier<PIPE_V>();
+    Adds(Ub<float>(4096), Ub<float>(0), 1.0F, variant == 0 ? 64 : 65, 1, UnaryRepeatParams(1, 1, 8, 8));
+    ResetMask();
+}
+
+// A lane (0) or none (1), no repeat (2), no row (3), no byte (4).
+RULE_KERNEL(no_operation)
+{
+    FillUb();
+    PipeBarrier<PIPE_V>();
+    Adds(Ub<float>(4096), Ub<float>(0), 1.0F, variant == 1 ? 0 : 1, variant == 2 ? 0 : 1,
+         UnaryRepeatParams(1, 1, 8, 8));
+    DataCopyExtParams p(variant == 3 ? 0 : 1, variant == 4 ? 0 : 32, 0, 0, 0);
+    DataCopyPad(Ub<float>(8192), Gm<float>(in), p, DataCopyPadExtParams<float>(false, 0, 0, 0));
+    ResetMask();
+}
+
+RULE_KERNEL(l2_cache_mode)
+{
+    auto gm = Gm<float>(in);
+    gm.SetL2CacheHint(variant == 0 ? CacheMode::CACHE_MODE_NORMAL : CacheMode::CACHE_MODE_PERSISTENT);
+}

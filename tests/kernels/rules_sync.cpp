@@ -253,3 +253,53 @@ RULE_KERNEL(dcache)
         DataCacheCleanAndInvalid<uint32_t>(Gm<uint32_t>(out));
     }
 }
+
+// The set of one flag on two pipes, with a wait between (0) or both pending (1).
+RULE_KERNEL(cross_order)
+{
+    if ASCEND_IS_AIC {
+        CrossCoreSetFlag<2, PIPE_FIX>(1);
+        if (variant == 0) CrossCoreWaitFlag(2);
+        CrossCoreSetFlag<2, PIPE_MTE2>(1);
+    } else {
+        CrossCoreWaitFlag(1);
+        if (variant == 0) CrossCoreSetFlag<2, PIPE_MTE3>(2);
+        CrossCoreWaitFlag(1);
+    }
+}
+
+// Two and a half thousand writes, then another pipe reads what the first of them wrote, ordered (0) or not (1).
+RULE_KERNEL(race_old_write)
+{
+    FillUb(64);
+    PipeBarrier<PIPE_V>();
+    for (int i = 0; i < 2500; ++i) {
+        Duplicate(Ub<float>(4096), 1.0F, 64);
+        PipeBarrier<PIPE_V>();
+    }
+    if (variant == 0) Pass<HardEvent::V_MTE3>();
+    DataCopy(Gm<float>(out), Ub<float>(0), 64);
+}
+
+// Two cores write different words of one cache line: after each other, each with a line of its own (0), or both at
+// once, so that the one who cleans last brings back what the other had written (1).
+RULE_KERNEL(dcache_line)
+{
+    if ASCEND_IS_AIC
+        return;
+    auto line = Gm<uint32_t>(out);
+    const uint32_t core = GetSubBlockIdx();
+    const auto write = [&] {
+        line.SetValue(core, core + 1);
+        DataCacheCleanAndInvalid<uint32_t>(line);
+    };
+    const auto meet = [] {
+        PipeBarrier<PIPE_ALL>();
+        CrossCoreSetFlag<1, PIPE_MTE3>(0);
+        CrossCoreWaitFlag(0);
+    };
+    if (variant == 0 && core == 0) write();
+    if (variant == 0) meet();
+    if (variant == 1 || core == 1) write();
+    if (variant == 1) meet();
+}

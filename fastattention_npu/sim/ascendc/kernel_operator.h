@@ -7,6 +7,7 @@
 #include "hccl.h"
 #include "macros.h"
 #include "params.h"
+#include "queue.h"
 #include "sync.h"
 #include "tensor.h"
 #include "vector.h"

@@ -29,12 +29,9 @@ enum class HardEvent : uint8_t {
     MTE2_S,
     S_MTE3,
     MTE3_S,
-    S_MTE1,
-    MTE1_S,
-    S_M,
     M_S,
-    S_FIX,
-    FIX_S
+    FIX_S,
+    MAX
 };
 
 struct EventPipes {
@@ -69,11 +66,7 @@ constexpr EventPipes PipesOf(HardEvent event)
         case HardEvent::MTE2_S: return {PIPE_MTE2, PIPE_S};
         case HardEvent::S_MTE3: return {PIPE_S, PIPE_MTE3};
         case HardEvent::MTE3_S: return {PIPE_MTE3, PIPE_S};
-        case HardEvent::S_MTE1: return {PIPE_S, PIPE_MTE1};
-        case HardEvent::MTE1_S: return {PIPE_MTE1, PIPE_S};
-        case HardEvent::S_M: return {PIPE_S, PIPE_M};
         case HardEvent::M_S: return {PIPE_M, PIPE_S};
-        case HardEvent::S_FIX: return {PIPE_S, PIPE_FIX};
         default: return {PIPE_FIX, PIPE_S};
     }
 }

@@ -7,6 +7,9 @@ namespace AscendC {
 enum class TPosition : uint8_t { GM, A1, A2, B1, B2, C1, C2, CO1, CO2, VECIN, VECOUT, VECCALC, TSCM, C2PIPE2GM };
 using QuePosition = TPosition;
 
+enum class CacheMode : uint8_t { CACHE_MODE_DISABLE, CACHE_MODE_NORMAL, CACHE_MODE_LAST, CACHE_MODE_PERSISTENT };
+enum class CacheRwMode : uint8_t { READ = 1, WRITE = 2, RW = 3 };
+
 template <class T>
 class GlobalTensor {
 public:
@@ -35,34 +38,49 @@ public:
         __builtin_memcpy(&raw, &value, sizeof(T));
         scalar_store(address_ + offset, sizeof(T), raw);
     }
-    // Says how the second-level cache treats the tensor; changes no result.
-    template <class Mode>
-    void SetL2CacheHint(Mode)
+    // Says whether the tensor goes through the second-level cache: time only, and not in the clock's model.
+    template <CacheRwMode rwMode = CacheRwMode::RW>
+    void SetL2CacheHint(CacheMode mode, ASCENDC_HERE)
     {
+        Here("GlobalTensor::SetL2CacheHint", file, line);
+        if (mode == CacheMode::CACHE_MODE_DISABLE || mode == CacheMode::CACHE_MODE_NORMAL) return;
+        ascend_sim::Refuse(ascend_sim::Rule::L2_CACHE_MODE, "mode is neither CACHE_MODE_DISABLE nor CACHE_MODE_NORMAL");
     }
 
 private:
     __gm__ T* address_ = nullptr;
 };
 
-enum class CacheMode : uint8_t { CACHE_MODE_DISABLE, CACHE_MODE_NORMAL, CACHE_MODE_LAST, CACHE_MODE_PERSISTENT };
 enum class CacheLine : uint8_t { SINGLE_CACHE_LINE, ENTIRE_DATA_CACHE };
 enum class DcciDst : uint8_t { CACHELINE_ALL, CACHELINE_UB, CACHELINE_OUT, CACHELINE_ATOMIC };
+
+struct TBufType;
 
 template <class T>
 class LocalTensor {
 public:
     LocalTensor() = default;
-    LocalTensor(TPosition position, uint32_t addr, uint32_t) : position_(position), address_(addr) {}
+    LocalTensor(TPosition position, uint32_t addr, uint32_t size) : position_(position), address_(addr), size_(size) {}
     LocalTensor operator[](uint32_t offset) const
     {
-        return LocalTensor(position_, address_ + offset * static_cast<uint32_t>(sizeof(T)), 0);
+        LocalTensor tensor(*this);
+        tensor.address_ += offset * static_cast<uint32_t>(sizeof(T));
+        tensor.size_ = size_ > offset ? size_ - offset : 0;
+        return tensor;
     }
     template <class U>
     LocalTensor<U> ReinterpretCast() const
     {
-        return LocalTensor<U>(position_, address_, 0);
+        LocalTensor<U> tensor(position_, address_, static_cast<uint32_t>(uint64_t{size_} * sizeof(T) / sizeof(U)));
+        tensor.SetBufferHandle(buffer_);
+        return tensor;
     }
+    // Elements that the tensor was made with; what instructions touch is checked against its memory and its buffer.
+    void SetSize(uint32_t size) { size_ = size; }
+    uint32_t GetSize() const { return size_; }
+    // The queue's buffer that the tensor came from.
+    struct TBufType* GetBufferHandle() const { return buffer_; }
+    void SetBufferHandle(struct TBufType* buffer) { buffer_ = buffer; }
     // The scalar unit reaches UB only, and waits for no other pipe by itself.
     T GetValue(uint32_t offset, ASCENDC_HERE) const
     {
@@ -100,6 +118,8 @@ private:
 
     TPosition position_ = TPosition::VECCALC;
     uint32_t address_ = 0;
+    uint32_t size_ = 0;
+    struct TBufType* buffer_ = nullptr;
 };
 
 inline bool InUb(TPosition p) { return p == TPosition::VECIN || p == TPosition::VECOUT || p == TPosition::VECCALC; }
@@ -123,16 +143,5 @@ void DataCacheCleanAndInvalid(const GlobalTensor<T>& dst, const char* file = __b
          line == CacheLine::SINGLE_CACHE_LINE ? cache_line_t::SINGLE_CACHE_LINE : cache_line_t::ENTIRE_DATA_CACHE,
          static_cast<dcci_dst_t>(destination));
 }
-
-// Buffers that manage themselves are not part of this subset: kernels place static tensors and set their own flags.
-template <class... Any>
-struct NoQueues {
-    static_assert(sizeof...(Any) == 0 && sizeof(NoQueues*) == 0,
-                  "TPipe, TQue and TBuf are not simulated: use LocalTensor(position, address, length) and flags");
-};
-template <TPosition position, int32_t depth, int32_t mask = 0>
-using TQue = NoQueues<std::integral_constant<TPosition, position>>;
-template <TPosition position>
-using TBuf = NoQueues<std::integral_constant<TPosition, position>>;
 
 }  // namespace AscendC

@@ -46,6 +46,7 @@ template <class T, bool isSetMask>
 void UseLanes(uint64_t lanes)
 {
     if constexpr (isSetMask) {
+        ascend_sim::NoteLanes(lanes, 256 / sizeof(T));
         SetLeadingLanes<T>(lanes);
         ascend_sim::NoteMask(false);
     } else {

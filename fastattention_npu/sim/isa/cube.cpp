@@ -76,7 +76,7 @@ void Mad(FloatType type, uint64_t c, uint64_t a, uint64_t b, int64_t m, int64_t 
     if (unitFlag != 0 && unitFlag != 2 && unitFlag != 3) Refuse(Rule::MMAD_OPTION, "unitFlag is 0, 2 or 3");
     if (kDirectionAlign) Refuse(Rule::MMAD_OPTION, "kDirectionAlign applies to fp32 operands");
     if (cmatrixSource) Refuse("cmatrixSource (bias table) is not simulated");
-    if (m == 0 || k == 0 || n == 0) return;
+    if (Nothing(m == 0 || k == 0 || n == 0, "m, n or k is 0")) return;
     if (m == 1)
         Refuse(Rule::MMAD_GEMV, "m = 1 switches to GEMV mode, which reads A as one contiguous row; round m up to 16");
     const uint64_t mf = Fractals(m);

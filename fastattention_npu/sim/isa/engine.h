@@ -45,6 +45,13 @@ inline Operand Writes(const char* name, const Region& region, uint32_t alignByte
     return {region, name, alignBytes, true, false};
 }
 
+// Whether a call has nothing to do. The chip takes it silently; here it is reported.
+inline bool Nothing(bool nothing, const char* why)
+{
+    if (nothing) Self().Warn(Rule::NO_OPERATION, why);
+    return nothing;
+}
+
 // The instruction carries along which bytes nobody wrote (fractals hold rows past the end of a matrix).
 inline Operand TracksInit(Operand operand)
 {

@@ -144,7 +144,7 @@ void FixTo(Space space, const char* name, uint64_t dst, uint64_t src, int64_t nS
     RequireForm(space, nSize, srcStride, mSize, dstStride, unitFlag, quantPre, channelSplit, nz2nd);
     const uint64_t para = Self().Regs().ndPara;
     const uint64_t matrices = nz2nd ? para & 0xFFFF : 1;
-    if (nSize == 0 || mSize == 0 || matrices == 0) return;
+    if (Nothing(nSize == 0 || mSize == 0 || matrices == 0, "nSize, mSize or ndNum is 0")) return;
     Self().Note(quantPre);
     Fix p{};
     p.space = space;

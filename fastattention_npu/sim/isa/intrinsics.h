@@ -8,6 +8,7 @@
 #include "fastattention_npu/sim/isa/lanes.h"
 #include "fastattention_npu/sim/isa/types.h"
 #include "fastattention_npu/sim/machine/error.h"
+#include "fastattention_npu/sim/machine/types.h"
 
 namespace ascend_sim {
 
@@ -23,6 +24,13 @@ void NoteMask(bool chosen);  // did the kernel set the mask, or did an API?
 void RequireChosenMask();
 enum class AtomicElement : uint8_t { FLOAT, HALF, BFLOAT16, OTHER };
 void RequireAtomicType(AtomicElement element);
+void Warn(Rule rule, const char* what);
+void NoteLanes(uint64_t lanes, uint64_t most);  // a mask of so many leading lanes of a repeat
+// The core's TPipe, and the buffers that it places.
+void* PipeObject();
+void SetPipeObject(void* object);
+void NoteBuffer(Space space, uint64_t start, uint64_t bytes);
+void ForgetBuffers();
 void NoteSyncAll(bool aivOnly);  // before and after the flags of a SyncAll
 void UseReservedUb(bool inside);
 uint64_t CompareMaskAddress();  // what set_cmpmask last read, as a UB address
@@ -115,6 +123,11 @@ void dcci(const void*, Other...)
 
 // A constant as the compiler sees it: local addresses count from zero.
 inline int64_t get_imm(int64_t value) { return value; }
+
+// The first bit that is 0 (-1: none), and a value with one bit set or cleared.
+inline int64_t sff0(uint64_t value) { return ~value == 0 ? -1 : __builtin_ctzll(~value); }
+inline uint64_t sbitset1(uint64_t value, int64_t bit) { return value | uint64_t{1} << bit; }
+inline uint64_t sbitset0(uint64_t value, int64_t bit) { return value & ~(uint64_t{1} << bit); }
 
 // Register setters that only later instructions notice.
 void set_atomic_none();

@@ -36,7 +36,7 @@ void LoadFractals(Space space, const char* name, uint64_t dst, uint64_t src, int
     Limit("srcStride", srcStride, 0, 65535);
     Limit("dstGap", dstGap, 0, 65535);
     if (mode != inc) Refuse("addrMode dec is not simulated");
-    if (repeat == 0) return;
+    if (Nothing(repeat == 0, "repeatTimes is 0")) return;
     const auto count = static_cast<uint32_t>(repeat);
     const uint64_t from = src + static_cast<uint64_t>(baseIdx) * FRACTAL_BYTES;
     const uint64_t srcPitch = static_cast<uint64_t>(srcStride) * FRACTAL_BYTES;

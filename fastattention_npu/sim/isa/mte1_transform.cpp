@@ -66,7 +66,7 @@ void LoadSquares(Space space, const char* name, uint32_t elementBytes, uint64_t 
     if (elementBytes == 1 && space == Space::L0A) {
         Refuse(Rule::LOAD_TRANSPOSE, "LoadDataWithTranspose of 1-byte elements goes to L0B only");
     }
-    if (repeat == 0) return;
+    if (Nothing(repeat == 0, "repeatTimes is 0")) return;
     const uint64_t fractals = elementBytes == 2 ? 1 : 2;
     Squares s{};
     s.count = static_cast<uint32_t>(repeat);
@@ -132,15 +132,21 @@ void MoveMatrix(Core& core, Space space, const Matrix& p, bool transpose)
 void RequireMover(const Load3d& p, Space space, uint32_t elementBytes)
 {
     const auto c0 = static_cast<int64_t>(BLOCK_BYTES / elementBytes);
-    Limit("l1H", p.l1H, 1, 32767);
-    Limit("l1W", p.l1W, 1, 32767);
+    Limit("l1H", p.l1H, 0, 32767);
+    Limit("l1W", p.l1W, 0, 32767);
     Limit("strideW", p.strideW, 1, 63, Rule::LOAD_3D);
     Limit("strideH", p.strideH, 1, 63, Rule::LOAD_3D);
     Limit("kExtension", p.kExtension, 0, 65535);
     Limit("mExtension", p.mExtension, 0, 65535);
     if (p.kStartPt % c0 != 0) Refuse(Rule::LOAD_3D, "kStartPt is not a multiple of 32 B");
     if (p.mStartPt % 16 != 0) Refuse(Rule::LOAD_3D, "mStartPt is not a multiple of 16");
-    if (p.channelSize % 4 != 0) Refuse(Rule::LOAD_3D, "channelSize is not a multiple of 4");
+    // 4 and 8 channels of a last block exist for 2-byte elements, 4 for 4-byte ones, 4, 8 and 16 for 1-byte ones.
+    const int64_t rest = p.channelSize % c0;
+    if (rest % 4 != 0 || (rest != 0 && rest != 4 && rest * 2 != c0 && rest != 8)) {
+        Self().Refuse(Rule::LOAD_3D, Format("channelSize = %lld: %lld channels in the last block of %lld",
+                                            static_cast<long long>(p.channelSize), static_cast<long long>(rest),
+                                            static_cast<long long>(c0)));
+    }
     if (space == Space::L0B && elementBytes == 1) {
         Refuse(Rule::LOAD_3D, "LoadData3DV2 to L0B does not take 1-byte elements");
     }
@@ -148,7 +154,7 @@ void RequireMover(const Load3d& p, Space space, uint32_t elementBytes)
         Refuse(Rule::LOAD_3D, "enTranspose takes elements of 2 or 4 bytes");
     }
     const bool unit = p.strideW == 1 && p.strideH == 1 && p.filterW == 1 && p.filterH == 1 && p.dilationW == 1 &&
-                      p.dilationH == 1 && p.l1H == 1;
+                      p.dilationH == 1 && p.l1H <= 1;
     if (!unit) Refuse("LoadData3DV2 other than as a matrix mover (l1H, filter, stride and dilation of 1)");
 }
 
@@ -167,7 +173,10 @@ void LoadImage(bool left, uint32_t elementBytes, uint64_t dst, uint64_t src, con
 {
     const Space space = left ? Space::L0A : Space::L0B;
     RequireMover(p, space, elementBytes);
-    if (p.kExtension == 0 || p.mExtension == 0) return;
+    if (Nothing(p.kExtension == 0 || p.mExtension == 0 || p.channelSize == 0 || p.l1W == 0 || p.l1H == 0,
+                "l1H, l1W, channelSize, kExtension or mExtension is 0")) {
+        return;
+    }
     Matrix matrix{};
     matrix.dst = dst;
     matrix.src = src;

@@ -51,7 +51,7 @@ void copy_gm_to_cbuf_multi_nd2nz_b16(void* dst, const void* src, uint8_t, int64_
     Limit("dstNzC0Stride", dstNzC0Stride, 1, 16384, Rule::ND2NZ_FIELD);
     Limit("dstNzNStride", dstNzNStride, 1, 16384, Rule::ND2NZ_FIELD);
     Limit("dstNzMatrixStride", dstNzMatrixStride, 0, 65535, Rule::ND2NZ_FIELD);
-    if (ndNum == 0 || nValue == 0 || dValue == 0) return;
+    if (Nothing(ndNum == 0 || nValue == 0 || dValue == 0, "ndNum, nValue or dValue is 0")) return;
     const auto rows = static_cast<uint32_t>(nValue);
     const auto strips = static_cast<uint32_t>((dValue + C0 - 1) / C0);
     const Nd2Nz p{AddressOf(dst),
@@ -97,7 +97,7 @@ void copy_gm_to_cbuf(void* dst, const void* src, uint8_t, int64_t nBurst, int64_
     Limit("blockLen", lenBurst, 0, 65535);
     Limit("srcStride", srcStride, 0, 65535);
     Limit("dstStride", dstStride, 0, 65535);
-    if (nBurst == 0 || lenBurst == 0) return;
+    if (Nothing(nBurst == 0 || lenBurst == 0, "blockCount or blockLen is 0")) return;
     const auto bursts = static_cast<uint32_t>(nBurst);
     const uint64_t bytes = static_cast<uint64_t>(lenBurst) * BLOCK_BYTES;
     const uint64_t srcPitch = bytes + static_cast<uint64_t>(srcStride) * BLOCK_BYTES;
@@ -134,7 +134,7 @@ void copy_gm_to_ubuf_align(uint32_t elementBytes, void* dst, const void* src, ui
         Self().Refuse(Rule::BURST_ELEMENTS, Format("blockLen = %lld B is not a multiple of the %u-byte element",
                                                    static_cast<long long>(lenBurst), elementBytes));
     }
-    if (nBurst == 0 || lenBurst == 0) return;
+    if (Nothing(nBurst == 0 || lenBurst == 0, "blockCount or blockLen is 0")) return;
     const auto bursts = static_cast<uint32_t>(nBurst);
     const auto bytes = static_cast<uint64_t>(lenBurst);
     const uint64_t left = static_cast<uint64_t>(leftPadding) * elementBytes;

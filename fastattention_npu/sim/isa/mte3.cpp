@@ -78,7 +78,7 @@ void copy_ubuf_to_gm_align(uint32_t elementBytes, void* dst, const void* src, ui
         Self().Refuse(Rule::BURST_ELEMENTS, Format("blockLen = %lld B is not a multiple of the %u-byte element",
                                                    static_cast<long long>(lenBurst), elementBytes));
     }
-    if (nBurst == 0 || lenBurst == 0) return;
+    if (Nothing(nBurst == 0 || lenBurst == 0, "blockCount or blockLen is 0")) return;
     const auto bursts = static_cast<uint32_t>(nBurst);
     const auto bytes = static_cast<uint64_t>(lenBurst);
     const uint64_t ubBytes = (bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;

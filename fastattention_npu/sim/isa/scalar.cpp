@@ -36,6 +36,24 @@ void RequireAtomicType(AtomicElement element)
                   Format("a store of %s in the atomic mode of %s", names[static_cast<uint32_t>(element)], names[mode]));
 }
 
+void Warn(Rule rule, const char* what) { Self().Warn(rule, what); }
+
+void NoteLanes(uint64_t lanes, uint64_t most)
+{
+    if (lanes <= most) return;
+    Self().Warn(Rule::MASK_CLIPPED,
+                Format("mask = %llu, more than the %llu lanes of a repeat", static_cast<unsigned long long>(lanes),
+                       static_cast<unsigned long long>(most)));
+}
+
+void* PipeObject() { return Self().PipeObject(); }
+
+void SetPipeObject(void* object) { Self().SetPipeObject(object); }
+
+void NoteBuffer(Space space, uint64_t start, uint64_t bytes) { Self().NoteBuffer(space, start, bytes); }
+
+void ForgetBuffers() { Self().ForgetBuffers(); }
+
 void NoteSyncAll(bool aivOnly) { Self().NoteSyncAll(aivOnly); }
 
 void UseReservedUb(bool inside) { Self().UseReservedUb(inside); }
@@ -72,6 +90,9 @@ void scalar_store(void* gm, uint32_t bytes, uint64_t value)
     out.pipe = Pipe::S;
     out.cycles = Self().Soc().scalarIssueCycles;
     Self().RequireGmWrite(AddressOf(gm), bytes);
+    Operand line = Reads("whole cache line", Self().LineToFetch(AddressOf(gm)), 1);
+    line.line = true;
+    out.operands.Add(line);
     Self().Issue(out, [&] { Self().ScalarStore(AddressOf(gm), bytes, &value); });
 }
 

@@ -128,8 +128,8 @@ void IssueElementwise(const ElementwiseArgs& args, const Compute& compute)
     LimitOperand("src0", args.src0, 255, false);
     if (args.hasSrc1) LimitOperand("src1", args.src1, 255, false);
     if (plan.repeats == 0) return;
-    RequireNoPartialOverlap("src0", args.dst, args.src0, plan, bytes);
-    if (args.hasSrc1) RequireNoPartialOverlap("src1", args.dst, args.src1, plan, bytes);
+    RequireOverlap("src0", args.dst, args.src0, plan, bytes);
+    if (args.hasSrc1) RequireOverlap("src1", args.dst, args.src1, plan, bytes, std::strcmp(args.name, "vdiv") != 0);
     Instruction instruction;
     instruction.name = args.name;
     instruction.pipe = Pipe::V;

@@ -116,8 +116,8 @@ void VectorSelect(FloatType type, const VectorOperand& dst, const VectorOperand&
     LimitOperand("src0", src0, 255, false);
     if (src1 != nullptr) LimitOperand("src1", *src1, 255, false);
     if (plan.repeats == 0) return;
-    RequireNoPartialOverlap("src0", dst, src0, plan, bytes);
-    if (src1 != nullptr) RequireNoPartialOverlap("src1", dst, *src1, plan, bytes);
+    RequireOverlap("src0", dst, src0, plan, bytes);
+    if (src1 != nullptr) RequireOverlap("src1", dst, *src1, plan, bytes);
     Instruction instruction = Start("vsel", plan.repeats, {&dst, &src0});
     const uint64_t bitBytes = ((plan.repeats - 1) * uint64_t{plan.lanes} + plan.lastActive + 7) / 8;
     if (mode != 0) instruction.operands.Add(Reads("selMask", Run(Space::UB, bits, bitBytes), VECTOR_BLOCK_BYTES));

@@ -72,6 +72,12 @@ void VectorConvert(const char* name, Convert kind, const VectorOperand& dst, con
     if (!plan.contiguous || dst.blockStride != 1 || src.blockStride != 1) {
         Refuse("Cast with scattered lanes or blocks is not simulated");
     }
+    const uint64_t toBytes = conversion.narrows ? 2 : 4;
+    const uint64_t fromBytes = conversion.narrows ? 4 : 2;
+    RequireNoFeeding(
+        "src", plan.repeats,
+        [&](uint32_t first, uint32_t count) { return Cover(dst, first, count, plan.active * toBytes); },
+        [&](uint32_t first, uint32_t count) { return Cover(src, first, count, plan.active * fromBytes); });
     Core& core = Self();
     const uint32_t wide = BlocksOfLanes(plan.active, wideBytes);
     const uint32_t narrow = BlocksOfLanes(plan.active, wideBytes / 2);
@@ -102,13 +108,19 @@ void VectorBroadcast(uint32_t elementBytes, const VectorOperand& dst, uint64_t s
 {
     Limit("repeatTime", repeat, 0, 255);
     LimitOperand("dst", dst, 65535, true);
-    if (repeat == 0) return;
+    if (Nothing(repeat == 0, "repeatTime is 0")) return;
     const auto repeats = static_cast<uint32_t>(repeat);
     Core& core = Self();
     Instruction instruction = VectorInstruction("vbrcb", core.Soc().vectorSimpleCycles, repeats, {&dst});
     LanePlan plan;
     plan.lanes = plan.active = plan.lastActive = static_cast<uint32_t>(VECTOR_BLOCK_BYTES) / elementBytes * 8;
     plan.repeats = repeats;
+    RequireNoFeeding(
+        "src", repeats, [&](uint32_t first, uint32_t count) { return Cover(dst, first, count, 256); },
+        [&](uint32_t first, uint32_t count) {
+            const uint64_t bytes = uint64_t{BLOCK_ELEMS} * elementBytes;
+            return Run(Space::UB, src + first * bytes, count * bytes);
+        });
     instruction.operands.Add(
         Reads("src", Run(Space::UB, src, uint64_t{repeats} * BLOCK_ELEMS * elementBytes), VECTOR_BLOCK_BYTES));
     AddOperand(instruction, "dst", dst, plan, elementBytes, true);
@@ -130,6 +142,7 @@ void VectorNot(const VectorOperand& dst, const VectorOperand& src, int64_t repea
     LimitOperand("src", src, 255, false);
     if (plan.repeats == 0) return;
     if (!plan.contiguous || dst.blockStride != 1 || src.blockStride != 1) Refuse("Not of scattered lanes");
+    RequireOverlap("src", dst, src, plan, 2);
     Core& core = Self();
     Instruction instruction = VectorInstruction("vnot", core.Soc().vectorSimpleCycles, plan.repeats);
     AddOperand(instruction, "src", src, plan, 2, false);
@@ -148,7 +161,7 @@ void VectorCopy(uint32_t elementBytes, const VectorOperand& dst, const VectorOpe
     const LanePlan plan = PlanLanes(elementBytes, repeat);
     if (dst.blockStride == 0) Refuse(Rule::DST_BLOCK_STRIDE, "dst block stride 0 writes one block eight times");
     if (plan.repeats == 0) return;
-    RequireNoPartialOverlap("src", dst, src, plan, elementBytes);
+    RequireOverlap("src", dst, src, plan, elementBytes);
     Core& core = Self();
     const uint32_t blocks = BlocksOfLanes(plan.active, elementBytes);
     Instruction instruction =
@@ -262,7 +275,7 @@ void copy_ubuf_to_ubuf(void* dst, const void* src, uint8_t, int64_t nBurst, int6
     Limit("blockLen", lenBurst, 0, 65535);
     Limit("srcStride", srcStride, 0, 65535);
     Limit("dstStride", dstStride, 0, 65535);
-    if (nBurst == 0 || lenBurst == 0) return;
+    if (Nothing(nBurst == 0 || lenBurst == 0, "blockCount or blockLen is 0")) return;
     const auto bursts = static_cast<uint32_t>(nBurst);
     const uint64_t bytes = static_cast<uint64_t>(lenBurst) * VECTOR_BLOCK_BYTES;
     const uint64_t srcPitch = bytes + static_cast<uint64_t>(srcStride) * VECTOR_BLOCK_BYTES;

@@ -30,9 +30,26 @@ void LimitOperand(const char* name, const VectorOperand& operand, int64_t blockS
 void AddOperand(Instruction& instruction, const char* name, const VectorOperand& operand, const LanePlan& plan,
                 uint32_t elementBytes, bool write);
 
-// Destination and source of one repeat must coincide or be disjoint.
-void RequireNoPartialOverlap(const char* name, const VectorOperand& dst, const VectorOperand& src, const LanePlan& plan,
-                             uint32_t elementBytes);
+// `bytes` of leading lanes of `repeats` repeats that start at repeat `first`.
+Region Cover(const VectorOperand& operand, uint32_t first, uint32_t repeats, uint64_t bytes);
+
+// General address overlap constraints: within a repeat the destination of an element-wise instruction coincides with a
+// source or is disjoint, and no repeat feeds a later one, unless a repeat stride of 0 collects all of them.
+void RequireOverlap(const char* name, const VectorOperand& dst, const VectorOperand& src, const LanePlan& plan,
+                    uint32_t elementBytes, bool mayCollect = false);
+
+// The part of it that holds for instructions whose results have another size: no repeat's destination overlaps the
+// source of a later one. dst and src: region of `count` repeats from repeat `first` on.
+template <class Dst, class Src>
+void RequireNoFeeding(const char* name, uint32_t repeats, const Dst& dst, const Src& src)
+{
+    if (!Overlap(dst(0, repeats), src(0, repeats))) return;
+    for (uint32_t r = 0; r + 1 < repeats; ++r) {
+        if (!Overlap(dst(r, 1), src(r + 1, repeats - r - 1))) continue;
+        Self().Refuse(Rule::VECTOR_OVERLAP,
+                      Format("dst and %s overlap: repeat %u writes what a later repeat reads", name, r));
+    }
+}
 
 // 32 B blocks that so many leading lanes take.
 inline uint32_t BlocksOfLanes(uint32_t lanes, uint32_t elementBytes)

@@ -62,6 +62,19 @@ void Put(FloatType type, uint8_t* to, const float* values, uint32_t count)
     }
 }
 
+// Results must not overwrite what a later repeat reads.
+void RequireUnfed(const Source& source, uint32_t elementBytes, uint64_t dst, uint64_t resultBytes, uint64_t dstPitch)
+{
+    RequireNoFeeding(
+        "src", source.plan.repeats,
+        [&](uint32_t first, uint32_t count) {
+            return Rows(Space::UB, dst + first * dstPitch, resultBytes, count, dstPitch);
+        },
+        [&](uint32_t first, uint32_t count) {
+            return Cover(source.operand, first, count, uint64_t{source.plan.active} * elementBytes);
+        });
+}
+
 Instruction Start(const char* name, bool whole, uint32_t repeats, const BankOperands& banks)
 {
     const auto& soc = Self().Soc();
@@ -92,8 +105,14 @@ void VectorReduce(const char* name, ReduceKind kind, FloatType type, uint64_t ds
     Limit("dstRepStride", dstRepeatStride, 0, 65535, Rule::STRIDE_WRAP);
     if (plan.repeats == 0) return;
     const uint32_t perBlock = plan.lanes / BLOCKS;
+    for (uint32_t first = 0; !whole && !plan.contiguous && first < plan.active; first += perBlock) {
+        uint32_t lane = first;
+        while (lane < first + perBlock && !plan.Lane(lane)) ++lane;
+        if (lane == first + perBlock) Refuse("a block reduction whose mask leaves out a block before the last");
+    }
     const uint32_t results = whole ? 1 : (plan.active + perBlock - 1) / perBlock;
     const uint64_t dstPitch = static_cast<uint64_t>(dstRepeatStride) * bytes * (whole ? 1 : BLOCKS);
+    RequireUnfed(source, bytes, dst, uint64_t{results} * bytes, dstPitch);
     Core& core = Self();
     Instruction instruction =
         Start(name, whole, plan.repeats, {nullptr, &source.operand, nullptr, 0, BlocksOfLanes(plan.active, bytes)});
@@ -145,6 +164,7 @@ void VectorReduceIndexed(const char* name, bool max, FloatType type, uint64_t ds
     const bool pair = order == Order_t::VALUE_INDEX || order == Order_t::INDEX_VALUE;
     const uint32_t unit = bytes * (pair ? 2 : 1);
     const uint64_t dstPitch = static_cast<uint64_t>(dstRepeatStride) * unit;
+    RequireUnfed(source, bytes, dst, unit, dstPitch);
     Core& core = Self();
     Instruction instruction =
         Start(name, true, plan.repeats, {nullptr, &source.operand, nullptr, 0, BlocksOfLanes(plan.active, bytes)});

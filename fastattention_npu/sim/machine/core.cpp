@@ -122,10 +122,11 @@ void Core::CheckLocal(const Operand& operand) const
         Refuse(Rule::POSITION, Format("operand '%s' lies in %s, which %s does not have", operand.name,
                                       SpaceName(region.space), Name().c_str()));
     }
-    if (region.start % operand.alignBytes != 0) {
+    const uint64_t start = region.start - operand.skipBytes;
+    if (start % operand.alignBytes != 0) {
         Refuse(Rule::ALIGNMENT,
                Format("operand '%s' starts at %s offset %llu, which is not a multiple of %u B", operand.name,
-                      SpaceName(region.space), static_cast<unsigned long long>(region.start), operand.alignBytes));
+                      SpaceName(region.space), static_cast<unsigned long long>(start), operand.alignBytes));
     }
     const uint64_t limit = LimitBytes(region.space);
     if (region.End() > limit) {
@@ -135,6 +136,38 @@ void Core::CheckLocal(const Operand& operand) const
                       static_cast<unsigned long long>(region.End()),
                       static_cast<unsigned long long>(region.End() - limit), static_cast<unsigned long long>(limit)));
     }
+}
+
+// start: of the operand, of which the region may be a later part.
+void Core::CheckBuffer(uint64_t start, const Operand& operand) const
+{
+    const Region& region = operand.region;
+    for (const Buffer& buffer : buffers_[static_cast<uint32_t>(region.space)]) {
+        if (start < buffer.start || start >= buffer.end || region.End() <= buffer.end) continue;
+        Refuse(Rule::BUFFER_OVERFLOW,
+               Format("operand '%s' covers %s bytes [%llu, %llu), %llu past the buffer [%llu, %llu) of the TPipe",
+                      operand.name, SpaceName(region.space), static_cast<unsigned long long>(region.start),
+                      static_cast<unsigned long long>(region.End()),
+                      static_cast<unsigned long long>(region.End() - buffer.end),
+                      static_cast<unsigned long long>(buffer.start), static_cast<unsigned long long>(buffer.end)));
+    }
+}
+
+void Core::NoteBuffer(Space space, uint64_t start, uint64_t bytes)
+{
+    if (!Has(kind_, space)) return;  // queues of the other kind of core are declared here, too
+    const uint64_t limit = LimitBytes(space);
+    if (start + bytes > limit) {
+        Refuse(Rule::EXTENT, Format("the buffers take %llu B of %s, of which %llu can be used",
+                                    static_cast<unsigned long long>(start + bytes), SpaceName(space),
+                                    static_cast<unsigned long long>(limit)));
+    }
+    buffers_[static_cast<uint32_t>(space)].push_back({start, start + bytes});
+}
+
+void Core::ForgetBuffers()
+{
+    for (std::vector<Buffer>& buffers : buffers_) buffers.clear();
 }
 
 void Core::CheckGm(const Operand& operand) const
@@ -198,12 +231,13 @@ void Core::Admit(const Instruction& instruction)
     ++trace_.traffic.instructions;
     trace_.traffic.cubeMacs += instruction.cubeMacs;
     if (Lists()) List(instruction);
+    const Operand* part = nullptr;  // the first of an operand that comes in several
     for (const Operand& operand : instruction.operands) {
         if (operand.region.Empty()) continue;
         if (operand.region.space == Space::GM) {
             CheckGm(operand);
             uint64_t& total = operand.write ? trace_.traffic.gmBytesWritten : trace_.traffic.gmBytesRead;
-            total += operand.region.TotalBytes();
+            if (!operand.line) total += operand.region.TotalBytes();
             if (group_->Owner().Options().keepGmAccesses) {
                 const auto at = static_cast<uint32_t>(trace_.records.size() - 1);
                 trace_.gmAccesses.push_back({operand.region.start, operand.region.TotalBytes(), at, operand.write});
@@ -211,6 +245,11 @@ void Core::Admit(const Instruction& instruction)
             if (instruction.gmTransfer) AddTransfer(instruction, operand);
         } else {
             CheckLocal(operand);
+            if (pipeObject_ != nullptr) {
+                const bool goesOn = part != nullptr && part->name == operand.name && part->write == operand.write;
+                if (!goesOn) part = &operand;
+                CheckBuffer(part->region.start, operand);
+            }
             if (operand.region.End() > RESERVED_UB_START && operand.region.space == Space::UB) CheckReservedUb(operand);
         }
     }
@@ -268,13 +307,14 @@ void Core::Before(const Instruction& instruction, const CallSite& site)
             GmBuffer* buffer = group_->Owner().Gm().Find(operand.region.start);
             if (!buffer->writable) continue;
             owner = 0;
-            if (!operand.write && buffer->init != nullptr) {
+            if (!operand.write && !operand.line && buffer->init != nullptr) {
                 CheckWritten(operand, *buffer->init, buffer->address, site, instruction.pipe);
             }
         } else if (!operand.write && !operand.tracksInit) {
             CheckWritten(operand, Memory(operand.region.space).Init(), 0, site, instruction.pipe);
         }
         access.write = operand.write;
+        access.line = operand.line;
         access.region = operand.region;
         access.operand = operand.name;
         if (operand.region.space == Space::GM) group_->Gm().Note(thread, access, group_->Races().Clock(thread));
@@ -286,7 +326,7 @@ void Core::After(const Instruction& instruction)
 {
     if (!Checks()) return;
     for (const Operand& operand : instruction.operands) {
-        if (!operand.write || operand.tracksInit || operand.region.Empty()) continue;
+        if (!operand.write || operand.tracksInit || operand.line || operand.region.Empty()) continue;
         InitMap* init = nullptr;
         uint64_t base = 0;
         if (operand.region.space == Space::GM) {

@@ -123,8 +123,16 @@ public:
     void ScalarLoad(uint64_t address, uint32_t bytes, void* value);
     void ScalarStore(uint64_t address, uint32_t bytes, const void* value);
     void CleanLine(uint64_t address);
+    // The line that a store to the address fetches first, if it does; empty if the core writes that line already.
+    Region LineToFetch(uint64_t address);
     void CleanAllLines();
     void RequireGmWrite(uint64_t address, uint32_t bytes) const;
+
+    // The TPipe of this core, and the buffers that it has placed: no access runs past the buffer that it starts in.
+    void* PipeObject() const { return pipeObject_; }
+    void SetPipeObject(void* object) { pipeObject_ = object; }
+    void NoteBuffer(Space space, uint64_t start, uint64_t bytes);
+    void ForgetBuffers();
 
     // Around the instructions of Select that use the reserved end of UB.
     void UseReservedUb(bool inside) { insideReserved_ = inside; }
@@ -165,6 +173,7 @@ private:
     void CheckWritten(const Operand& operand, InitMap& init, uint64_t base, const CallSite& site, Pipe pipe) const;
     uint64_t LimitBytes(Space space) const;
     void CheckReservedUb(const Operand& operand);
+    void CheckBuffer(uint64_t start, const Operand& operand) const;
     void TurnUnitFlags(const Instruction& instruction, const CallSite& site);
     struct CacheLine {
         std::array<uint8_t, 64> bytes;
@@ -173,6 +182,7 @@ private:
         bool held = false;
     };
     CacheLine& FetchLine(uint64_t line);
+    Region LineOf(uint64_t address) const;
     void RequireMix(const char* what) const;
     void RequireCrossFlag(uint32_t id, uint32_t mode);
     void FinishFlags() const;
@@ -217,6 +227,13 @@ private:
     std::string note_;
     double pendingScalarCycles_ = 0;
     bool functional_ = true;
+
+    struct Buffer {
+        uint64_t start;
+        uint64_t end;
+    };
+    void* pipeObject_ = nullptr;
+    std::array<std::vector<Buffer>, SPACES> buffers_;
 
     std::array<PipeQueue, PIPES> pipes_;
     struct Flag {

@@ -63,6 +63,21 @@ void Core::ScalarLoad(uint64_t address, uint32_t bytes, void* value)
     std::memcpy(value, own ? cached.bytes.data() + at : reinterpret_cast<const uint8_t*>(address), bytes);
 }
 
+// The part of the address's line that lies in its buffer.
+Region Core::LineOf(uint64_t address) const
+{
+    const uint64_t line = address / LINE_BYTES * LINE_BYTES;
+    const GmBuffer* buffer = group_->Owner().Gm().Find(address);
+    const uint64_t first = std::max(line, buffer->address);
+    return GmRun(first, std::min(line + LINE_BYTES, buffer->address + buffer->bytes) - first);
+}
+
+Region Core::LineToFetch(uint64_t address)
+{
+    const auto known = lines_.find(address / LINE_BYTES * LINE_BYTES);
+    return known != lines_.end() && known->second.dirty != 0 ? GmRun(address, 0) : LineOf(address);
+}
+
 void Core::ScalarStore(uint64_t address, uint32_t bytes, const void* value)
 {
     const uint64_t line = address / LINE_BYTES * LINE_BYTES;
@@ -100,6 +115,9 @@ void Core::CleanLine(uint64_t address)
         if (end == at) continue;
         instruction.operands = {};
         instruction.operands.Add({GmRun(line + at, end - at), "line", 1, true, false});
+        Operand whole{LineOf(line + at), "whole cache line", 1, true, false};
+        whole.line = true;
+        instruction.operands.Add(whole);
         Issue(instruction,
               [&] { std::memcpy(reinterpret_cast<void*>(line + at), cached.bytes.data() + at, end - at); });
         at = end;

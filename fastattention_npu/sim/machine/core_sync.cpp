@@ -200,7 +200,7 @@ void Core::CrossSet(Pipe pipe, uint32_t mode, uint32_t id)
     RecordSync(Step::CROSS_SET, pipe, pipe, id, mode);
     RunOrEnqueue(pipe, [this, pipe, mode, id] {
         InheritScalar(pipe);
-        group_->CrossSet(*this, mode, id, group_->Races().Completed(Thread(pipe)));
+        group_->CrossSet(*this, pipe, mode, id, group_->Races().Completed(Thread(pipe)));
     });
 }
 

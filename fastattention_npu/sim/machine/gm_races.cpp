@@ -17,7 +17,7 @@ uint64_t KeyOf(uint32_t thread, const Access& a, uint32_t known)
                               a.region.count1,
                               a.region.pitch1,
                               a.region.count2,
-                              thread * 4U + (a.write ? 1U : 0U) + (a.atomic ? 2U : 0U),
+                              thread * 8U + (a.write ? 1U : 0U) + (a.atomic ? 2U : 0U) + (a.line ? 4U : 0U),
                               known};
     for (const uint64_t part : parts) key = (key ^ part) * 0x9E3779B97F4A7C15ULL + (key >> 29);
     return key;
@@ -28,8 +28,8 @@ bool SameAccess(const GmEntry& e, uint32_t thread, const Access& a, uint32_t kno
     const Region& x = e.access.region;
     const Region& y = a.region;
     return e.thread == thread && e.known == known && e.access.write == a.write && e.access.atomic == a.atomic &&
-           x.start == y.start && x.bytes == y.bytes && x.count1 == y.count1 && x.count2 == y.count2 &&
-           x.pitch1 == y.pitch1 && x.pitch2 == y.pitch2;
+           e.access.line == a.line && x.start == y.start && x.bytes == y.bytes && x.count1 == y.count1 &&
+           x.count2 == y.count2 && x.pitch1 == y.pitch1 && x.pitch2 == y.pitch2;
 }
 
 std::string Side(const GmEntry& e, uint32_t group)
@@ -48,14 +48,12 @@ struct Item {
 
 Hazard Report(const Item& a, const Item& b)
 {
-    const Rule rule = a.entry->access.write && b.entry->access.write ? Rule::RACE_WAW
-                      : a.entry->access.write                        ? Rule::RACE_RAW
-                                                                     : Rule::RACE_WAR;
+    const Rule rule = RaceRule(b.entry->access, a.entry->access);
     const Region& x = a.entry->access.region;
     const Region& y = b.entry->access.region;
     return {rule, Format("%s in GM between core groups: %s is not ordered with %s; bytes [0x%llx, 0x%llx) and [0x%llx, "
                          "0x%llx); missing: group %u -> group %u (SyncAll or a mode-0 flag between them)",
-                         InfoOf(rule).id + 5, Side(*a.entry, a.group).c_str(), Side(*b.entry, b.group).c_str(),
+                         RaceName(rule), Side(*a.entry, a.group).c_str(), Side(*b.entry, b.group).c_str(),
                          static_cast<unsigned long long>(x.start), static_cast<unsigned long long>(x.End()),
                          static_cast<unsigned long long>(y.start), static_cast<unsigned long long>(y.End()), a.group,
                          b.group) +
@@ -63,12 +61,7 @@ Hazard Report(const Item& a, const Item& b)
 }
 
 // Can the two be left unordered?
-bool Harmless(const Item& a, const Item& b)
-{
-    const Access& x = a.entry->access;
-    const Access& y = b.entry->access;
-    return a.group == b.group || (!x.write && !y.write) || (x.atomic && y.atomic);
-}
+bool Harmless(const Item& a, const Item& b) { return a.group == b.group || Commute(a.entry->access, b.entry->access); }
 
 }  // namespace
 

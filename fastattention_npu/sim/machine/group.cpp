@@ -105,12 +105,23 @@ void Group::Post(uint32_t coreInGroup, uint32_t id, const Set& set, const Core& 
         setter.Refuse(Rule::CROSS_OVERFLOW, Format("cross-core flag %u of %s overflows: %u sets without a wait", id,
                                                    cores_[coreInGroup]->Name().c_str(), CROSS_CORE_COUNTER_MAX + 1));
     }
+    if (!counter.empty()) RequireOnePipe(setter, id, counter.back(), set);
     counter.push_back(set);
+}
+
+// The order of two sets is that of the pipe they are queued on; a wait between them cannot tell which it saw.
+void Group::RequireOnePipe(const Core& setter, uint32_t id, const Set& pending, const Set& set) const
+{
+    if (pending.pipe == set.pipe) return;
+    setter.Warn(Rule::CROSS_ORDER, Format("flag id %u is set on %s while a set on %s is pending", id,
+                                          PipeName(set.pipe), PipeName(pending.pipe)));
 }
 
 void Group::PostWhenAllSet(const Core& core, uint32_t id, const Set& set, uint32_t firstTarget, uint32_t lastTarget)
 {
-    halves_[core.InGroup()][id].push_back(set);
+    Counter& mine = halves_[core.InGroup()][id];
+    if (!mine.empty()) RequireOnePipe(core, id, mine.back(), set);
+    mine.push_back(set);
     Counter& first = halves_[FIRST_AIV][id];
     Counter& second = halves_[LAST_AIV][id];
     if (halves_[core.InGroup()][id].size() > CROSS_CORE_COUNTER_MAX) {
@@ -125,9 +136,12 @@ void Group::PostWhenAllSet(const Core& core, uint32_t id, const Set& set, uint32
     for (uint32_t target = firstTarget; target <= lastTarget; ++target) Post(target, id, both, core);
 }
 
-void Group::SetForAllGroups(Core& core, uint32_t id, const VectorClock& clock)
+void Group::SetForAllGroups(Core& core, uint32_t id, const Set& set)
 {
+    const VectorClock& clock = set.clock;
     const uint32_t self = core.InGroup();
+    if (PendingReleases(self, id) != 0) RequireOnePipe(core, id, {{}, 0, launchPipe_[self][id]}, set);
+    launchPipe_[self][id] = set.pipe;
     RequireMode(core, self, id, 0);
     if (PendingReleases(self, id) >= CROSS_CORE_COUNTER_MAX) {
         core.Refuse(Rule::CROSS_OVERFLOW, Format("cross-core flag %u of %s overflows: %u sets without a wait", id,
@@ -139,19 +153,20 @@ void Group::SetForAllGroups(Core& core, uint32_t id, const VectorClock& clock)
     gmLog_.NoteSet(slot, turn, clock);
 }
 
-void Group::CrossSet(Core& core, uint32_t mode, uint32_t id, const VectorClock& clock)
+void Group::CrossSet(Core& core, Pipe pipe, uint32_t mode, uint32_t id, const VectorClock& clock)
 {
+    const Set set{clock, mode, pipe};
     const bool aic = core.Kind() == CoreKind::AIC;
     if (mode == 0) {
-        SetForAllGroups(core, id, clock);
+        SetForAllGroups(core, id, set);
     } else if (mode == 1) {
         if (aic) core.Refuse(Rule::CROSS_MODE, "mode 1 synchronises the AIVs of a group; an AIC cannot set it");
-        PostWhenAllSet(core, id, {clock, mode}, FIRST_AIV, LAST_AIV);
+        PostWhenAllSet(core, id, set, FIRST_AIV, LAST_AIV);
     } else if (aic) {
-        Post(FIRST_AIV, id, {clock, mode}, core);
-        Post(LAST_AIV, id, {clock, mode}, core);
+        Post(FIRST_AIV, id, set, core);
+        Post(LAST_AIV, id, set, core);
     } else {
-        PostWhenAllSet(core, id, {clock, mode}, AIC, AIC);
+        PostWhenAllSet(core, id, set, AIC, AIC);
     }
 }
 

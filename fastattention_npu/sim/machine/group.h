@@ -34,7 +34,7 @@ public:
     Launch& Owner() { return launch_; }
     uint32_t Index() const { return index_; }
 
-    void CrossSet(Core& core, uint32_t mode, uint32_t id, const VectorClock& clock);
+    void CrossSet(Core& core, Pipe pipe, uint32_t mode, uint32_t id, const VectorClock& clock);
     void CrossWait(Core& core, uint32_t id);
     void TakeAtomicTurn(Core& core);
     void WaitHccl(Core& core, const HcclRank& rank, uint32_t ordinal);
@@ -49,12 +49,14 @@ private:
     struct Set {
         VectorClock clock;
         uint32_t mode;
+        Pipe pipe = Pipe::S;  // that the set was queued on
     };
     using Counter = std::deque<Set>;
 
     void Post(uint32_t coreInGroup, uint32_t id, const Set& set, const Core& setter);
     void PostWhenAllSet(const Core& core, uint32_t id, const Set& set, uint32_t firstTarget, uint32_t lastTarget);
-    void SetForAllGroups(Core& core, uint32_t id, const VectorClock& clock);
+    void SetForAllGroups(Core& core, uint32_t id, const Set& set);
+    void RequireOnePipe(const Core& setter, uint32_t id, const Set& pending, const Set& set) const;
     void RequireMode(const Core& setter, uint32_t target, uint32_t id, uint32_t mode) const;
     uint32_t PendingReleases(uint32_t coreInGroup, uint32_t id) const;
     bool Runs(uint32_t coreInGroup) const;
@@ -80,6 +82,7 @@ private:
     // Mode 0: what each core had done at its k-th set, and how many releases it has consumed.
     std::array<std::array<std::vector<VectorClock>, CROSS_CORE_FLAGS>, CORES_PER_GROUP> launchSets_;
     std::array<std::array<uint32_t, CROSS_CORE_FLAGS>, CORES_PER_GROUP> launchConsumed_{};
+    std::array<std::array<Pipe, CROSS_CORE_FLAGS>, CORES_PER_GROUP> launchPipe_{};
     RaceDetector races_;
     GmLog gmLog_;
     std::vector<Hazard> hazards_;

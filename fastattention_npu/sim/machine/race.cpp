@@ -3,6 +3,8 @@
 #include "race.h"
 
 #include <algorithm>
+#include <cstring>
+#include <unordered_set>
 
 namespace ascend_sim {
 
@@ -19,6 +21,15 @@ bool OverlapsItself(uint32_t thread)
     return pipe == Pipe::V || pipe == Pipe::MTE2 || pipe == Pipe::MTE3;
 }
 
+uint64_t RegionKey(const Access& a)
+{
+    uint64_t key = a.write ? 1 : 0;
+    const uint64_t parts[] = {a.region.start,  a.region.bytes,  a.region.count1,
+                              a.region.count2, a.region.pitch1, a.region.pitch2};
+    for (const uint64_t part : parts) key = (key ^ part) * 0x9E3779B97F4A7C15ULL + (key >> 29);
+    return key;
+}
+
 std::string ThreadName(uint32_t thread)
 {
     static const char* const cores[] = {"AIC", "AIV0", "AIV1"};
@@ -28,14 +39,14 @@ std::string ThreadName(uint32_t thread)
 
 std::string Report(uint32_t thread, const Access& later, uint32_t other, const Access& earlier)
 {
-    const Rule rule = RaceRule(later.write, earlier.write);
+    const Rule rule = RaceRule(later, earlier);
     const std::string edge = thread == other
                                  ? Format("PipeBarrier<%s> between them", PipeName(static_cast<Pipe>(thread % PIPES)))
                                  : ThreadName(other) + " -> " + ThreadName(thread) + " (flag, barrier or counter)";
     return Format(
                "%s in %s: %s '%s' of %s on %s is not ordered after %s '%s' of %s on %s; bytes [%llu, %llu) and "
                "[%llu, %llu); missing: %s",
-               InfoOf(rule).id + 5, SpaceName(later.region.space), later.write ? "write" : "read", later.operand,
+               RaceName(rule), SpaceName(later.region.space), later.write ? "write" : "read", later.operand,
                Describe(later.site).c_str(), ThreadName(thread).c_str(), earlier.write ? "write" : "read",
                earlier.operand, Describe(earlier.site).c_str(), ThreadName(other).c_str(),
                static_cast<unsigned long long>(later.region.start), static_cast<unsigned long long>(later.region.End()),
@@ -46,10 +57,17 @@ std::string Report(uint32_t thread, const Access& later, uint32_t other, const A
 
 }  // namespace
 
-Rule RaceRule(bool laterWrites, bool earlierWrites)
+Rule RaceRule(const Access& later, const Access& earlier)
 {
-    if (!laterWrites) return Rule::RACE_RAW;
-    return earlierWrites ? Rule::RACE_WAW : Rule::RACE_WAR;
+    if (later.line || earlier.line) return Rule::DCACHE_LINE;
+    if (!later.write) return Rule::RACE_RAW;
+    return earlier.write ? Rule::RACE_WAW : Rule::RACE_WAR;
+}
+
+const char* RaceName(Rule rule)
+{
+    const char* id = InfoOf(rule).id;
+    return std::strncmp(id, "race-", 5) == 0 ? id + 5 : id;
 }
 
 VectorClock RaceDetector::Completed(uint32_t thread) const
@@ -68,10 +86,10 @@ void RaceDetector::CheckAgainst(uint32_t thread, uint32_t other, const Access& a
         const Access& earlier = history[i - 1];
         if (earlier.time <= covered) return;
         if (sameThread && (earlier.time == access.time || (!OverlapsItself(thread) && !earlier.unordered))) continue;
-        if ((!access.write && !earlier.write) || (access.atomic && earlier.atomic)) continue;
+        if (Commute(access, earlier)) continue;
         if (!Overlap(access.region, earlier.region)) continue;
         if (hazards.size() < MAX_HAZARDS) {
-            hazards.push_back({RaceRule(access.write, earlier.write),
+            hazards.push_back({RaceRule(access, earlier),
                                Report(thread, access, other, earlier),
                                {thread, access.time},
                                {other, earlier.time}});
@@ -89,10 +107,17 @@ void RaceDetector::Prune(uint32_t space, uint32_t owner, uint32_t thread)
         if (uses) covered = std::min(covered, clocks_[other].at[thread]);
     }
     History& own = histories[thread];
-    const auto keep = std::find_if(own.begin(), own.end(), [covered](const Access& a) { return a.time > covered; });
-    // At least one stays, which marks the thread as a user of this memory.
-    const auto last = own.end() - 1;
-    own.erase(own.begin(), std::min(keep, last));
+    // Of equal accesses that every user is ordered after, the latest stays: a thread that comes to this memory only
+    // now must be ordered after it, too.
+    std::unordered_set<uint64_t> seen;
+    History kept;
+    for (size_t i = own.size(); i > 0; --i) {
+        const Access& access = own[i - 1];
+        if (access.time <= covered && !seen.insert(RegionKey(access)).second) continue;
+        kept.push_back(access);
+    }
+    std::reverse(kept.begin(), kept.end());
+    own = std::move(kept);
 }
 
 void RaceDetector::Check(uint32_t thread, uint32_t memoryOwner, const Access& access, std::vector<Hazard>& hazards)
@@ -105,7 +130,10 @@ void RaceDetector::Check(uint32_t thread, uint32_t memoryOwner, const Access& ac
     }
     History& own = histories[thread];
     own.push_back(access);
-    if (own.size() % PRUNE_LENGTH == 0) Prune(space, memoryOwner, thread);
+    size_t& limit = pruneAt_[space][memoryOwner][thread];
+    if (own.size() < std::max(limit, PRUNE_LENGTH)) return;
+    Prune(space, memoryOwner, thread);
+    limit = 2 * own.size();
 }
 
 }  // namespace ascend_sim

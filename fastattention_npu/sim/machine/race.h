@@ -34,6 +34,7 @@ struct Access {
     uint32_t time = 0;
     bool write = false;
     bool atomic = false;     // an atomic update: unordered with others of its kind
+    bool line = false;       // of a whole cache line: meets other writes only
     bool unordered = false;  // even the own pipe needs a barrier after it (small dependent Mmads)
     Region region;
     CallSite site;
@@ -53,7 +54,16 @@ struct Hazard {
     InstructionPlace earlier{};
 };
 
-Rule RaceRule(bool laterWrites, bool earlierWrites);
+Rule RaceRule(const Access& later, const Access& earlier);
+// Can the two be in any order, whatever bytes they touch?
+inline bool Commute(const Access& a, const Access& b)
+{
+    if (!a.write && !b.write) return true;
+    if (a.atomic && b.atomic) return true;
+    return (a.line && !b.write) || (b.line && !a.write);
+}
+
+const char* RaceName(Rule rule);
 
 class RaceDetector {
 public:
@@ -83,6 +93,7 @@ private:
     std::array<VectorClock, GROUP_THREADS> clocks_{};
     // Per memory (space and owning core) and thread.
     std::array<std::array<std::array<History, GROUP_THREADS>, CORES_PER_GROUP>, SPACES> history_;
+    std::array<std::array<std::array<size_t, GROUP_THREADS>, CORES_PER_GROUP>, SPACES> pruneAt_{};
 };
 
 }  // namespace ascend_sim

@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <vector>
 
 namespace ascend_sim {
 
@@ -58,14 +59,30 @@ struct Operand {
     uint32_t alignBytes = 1;
     bool write = false;
     bool tracksInit = false;  // the instruction itself carries "nobody wrote this" along instead of refusing it
+    bool line = false;        // a whole line of the data cache, fetched or brought back around the bytes in question
+    uint32_t skipBytes = 0;   // what a vector mask leaves out before the region: alignment is of the bytes before it
 };
 
-struct OperandList {
-    std::array<Operand, 8> items;
-    uint32_t count = 0;
-    void Add(const Operand& operand) { items[count++] = operand; }
-    const Operand* begin() const { return items.data(); }
-    const Operand* end() const { return items.data() + count; }
+// Few operands as a rule; a vector mask with many gaps makes a region of each run of lanes.
+class OperandList {
+public:
+    void Add(const Operand& operand)
+    {
+        if (count_ < FEW) {
+            few_[count_++] = operand;
+            return;
+        }
+        if (many_.empty()) many_.assign(few_.begin(), few_.end());
+        many_.push_back(operand);
+    }
+    const Operand* begin() const { return many_.empty() ? few_.data() : many_.data(); }
+    const Operand* end() const { return many_.empty() ? few_.data() + count_ : many_.data() + many_.size(); }
+
+private:
+    static constexpr uint32_t FEW = 8;
+    std::array<Operand, FEW> few_;
+    uint32_t count_ = 0;
+    std::vector<Operand> many_;
 };
 
 }  // namespace ascend_sim
