@@ -77,9 +77,11 @@ def test_what_cannot_be_tuned_is_one_error(tmp_path: Path, capsys: pytest.Captur
     shape.write_text(yaml.safe_dump(SHAPE | {"d": 300}))
     assert main(["tune", str(shape), "-o", str(tmp_path / "out.yaml")]) == 2
     assert str(shape) in capsys.readouterr().err
-    shape.write_text(yaml.safe_dump(SHAPE | {"seqused_k": [300]}))
+    shape.write_text(yaml.safe_dump(SHAPE | {"seqused_k": [300], "sinks": True}))
     assert main(["tune", str(shape), "-o", str(tmp_path / "out.yaml")]) == 2
-    assert "seqused_k" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "seqused_k" in error
+    assert "sinks" in error
     assert not (tmp_path / "out.yaml").exists()
     tiling = tmp_path / "tiling.yaml"
     tiling.write_text("tuned: 5\nblock_q: 64\n")

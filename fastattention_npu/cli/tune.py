@@ -2,13 +2,14 @@
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from .. import tuning
-from ..backends import plan_problem, plan_shape
+from ..backends import plan_shape
 from ..bench.progress import progress
 from ..config import ShapeConfig, load_shape
 from ..default_tilings import shape_class
@@ -35,17 +36,14 @@ def command(options: argparse.Namespace) -> int:
     backend = make_backend("sim", soc=options.soc)
     assert backend.soc is not None, "a sim backend has a SoC"
     plan_shape(shape, backend)  # what cannot be planned is refused with the file's name
-    if shape.seqused_k is not None:
-        limit = "absent: lengths on the device cannot be timed without the operands"
-        raise ConfigError(f"{shape.source}: cannot be tuned", [Reason("seqused_k", "given", limit, "remove this key")])
-    problem = plan_problem(shape)
+    problem = timed_problem(shape)
     tuned = tuning.tune(
         problem,
         backend.soc.values(),
         workers=options.threads or default_threads(),
         follow=lambda items, total: progress(items, total, "simulating tilings"),
     )
-    row = record(shape, problem, backend.soc.name, tuned)
+    row = record(problem, backend.soc.name, tuned)
     write(options.output, row, tuned.best.fields)
     if options.json:
         print(json.dumps({"figures": "simulated", "output": str(options.output), **row, "tiling": tuned.best.fields}))
@@ -55,13 +53,31 @@ def command(options: argparse.Namespace) -> int:
     return 0
 
 
-def record(shape: ShapeConfig, problem: dict[str, Any], soc: str, tuned: tuning.Tuned) -> dict[str, Any]:
+# What the kernel reads while it runs, beyond Q, K and V: timing has no operands.
+READ_BY_THE_KERNEL = ("alibi", "sinks", "mask", "seqused_k", "seqlens_q", "seqlens_k", "page_size")
+
+
+def timed_problem(shape: ShapeConfig) -> dict[str, Any]:
+    """The problem in op_host's words; ConfigError with every reason if it cannot be timed without operands."""
+    plain = {field.name: field.default for field in fields(ShapeConfig)}
+    reasons = [
+        Reason(key, getattr(shape, key), f"{plain[key]}: tilings are timed without operands", "remove this key")
+        for key in READ_BY_THE_KERNEL
+        if getattr(shape, key) != plain[key]
+    ]
+    if reasons:
+        raise ConfigError(f"{shape.source}: cannot be tuned", reasons)
+    keys = ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "d_v", "dtype", "layout", "causal", "softcap", "softmax_scale")
+    problem = {key: getattr(shape, key) for key in keys if getattr(shape, key) is not None}
+    return problem | dict(zip(("window_left", "window_right"), shape.window, strict=True))
+
+
+def record(problem: dict[str, Any], soc: str, tuned: tuning.Tuned) -> dict[str, Any]:
     """What a tiling file says about its origin."""
-    keys = ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "dtype", "layout", "causal")
     return {
         "shape_class": shape_class(problem),
         "soc": soc,
-        "shape": {key: getattr(shape, key) for key in keys},
+        "shape": problem,
         "modelled_cycles": round(tuned.best.modelled),
         "simulated_cycles": round(tuned.best.simulated),
         "simulated_cycles_before": round(tuned.start.simulated),
@@ -70,9 +86,9 @@ def record(shape: ShapeConfig, problem: dict[str, Any], soc: str, tuned: tuning.
     }
 
 
-def write(path: Path, row: dict[str, Any], fields: Any) -> None:
+def write(path: Path, row: dict[str, Any], tiling: Any) -> None:
     header = "# Written by `fastattn tune`. Figures are modelled and simulated; nothing was measured on a card.\n"
-    text = header + yaml.safe_dump({"tuned": row} | dict(fields), sort_keys=False)
+    text = header + yaml.safe_dump({"tuned": row} | dict(tiling), sort_keys=False)
     try:
         path.write_text(text)
     except OSError as error:
