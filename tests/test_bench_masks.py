@@ -5,9 +5,9 @@ import json
 import pytest
 
 from fastattention_npu.bench import masks, packing
-from fastattention_npu.bench.timing import operand_bytes, simulate
 from fastattention_npu.cli.main import main
-from tests.planning import SOC
+from fastattention_npu.sim.timing import operand_bytes, time_plan
+from tests.planning import SOC, plan
 
 
 def test_every_mode_has_its_memory_and_cycles_where_asked() -> None:
@@ -57,7 +57,10 @@ def test_text_and_json(command: list[str], capsys: pytest.CaptureFixture[str]) -
 def test_operands_are_as_large_as_the_kernel_reads() -> None:
     problem = {"b": 2, "s_q": 64, "s_kv": 300, "h_q": 4, "h_kv": 2, "d": 32, "dtype": "fp16", "d_v": 16}
     problem |= {"mask_dtype": "fp32", "mask_strides": (0, 0, 512, 1)}
-    sizes = operand_bytes(problem, simulate(problem, SOC).tiling)
+    problem |= {"has_sinks": True, "has_alibi": True}
+    answer = plan(problem)
+    assert time_plan(problem, answer, SOC)["cycles"] > 0
+    sizes = operand_bytes(problem, answer["tiling"])
     assert sizes["q"] == 2 * 64 * 4 * 32 * 2
     assert sizes["v"] == 2 * 300 * 2 * 16 * 2
     assert sizes["lse"] == 2 * 4 * 64 * 4

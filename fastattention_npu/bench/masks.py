@@ -17,8 +17,8 @@ from typing import Any
 
 from .._native import core
 from ..cli.text import byte_text, table
+from ..sim.timing import constant_bytes, time_plan
 from ..soc_config import load_soc
-from .timing import constant_bytes, simulate
 
 MODES = ("tiling", "predicate", "full", "alone")
 SIZES = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
@@ -86,11 +86,9 @@ def _one(
     if mode == "alone":
         problem = dict(sizes) | {"mask_dtype": "bool", "mask_strides": (0, 0, sizes["s_kv"], 1)}
         overrides = {}
-    if simulated:
-        timing = simulate(problem, soc, overrides, threads)
-        tiling, cycles = timing.tiling, timing.report["cycles"]
-    else:
-        tiling, cycles = core().plan(problem, dict(soc), overrides)["tiling"], None
+    plan = core().plan(problem, dict(soc), overrides)
+    tiling = plan["tiling"]
+    cycles = time_plan(problem, plan, soc, threads=threads)["cycles"] if simulated else None
     memory = sizes["s_q"] * sizes["s_kv"] if mode in ("full", "alone") else constant_bytes(tiling)
     return {
         "memory_bytes": memory,

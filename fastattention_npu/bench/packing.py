@@ -10,9 +10,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._native import core
 from ..cli.text import byte_text, table
+from ..sim.timing import time_plan
 from ..soc_config import load_soc
-from .timing import simulate
 
 QUERIES = (1, 16, 64)
 GROUPS = (4, 8)
@@ -46,11 +47,12 @@ def measure(
             problem = {**sizes, "s_q": s_q, "h_q": group * sizes["h_kv"]}
             row: dict[str, Any] = {"s_q": s_q, "group": group}
             for name, pack in (("apart", 0), ("packed", 1)):
-                timing = simulate(problem, soc, {"pack_gqa": pack}, threads)
+                plan = core().plan(problem, soc, {"pack_gqa": pack})
+                report = time_plan(problem, plan, soc, threads=threads)
                 row[name] = {
-                    "cycles": timing.report["cycles"],
-                    "read_bytes": timing.report["gm_bytes_read"],
-                    "block_q": timing.tiling["block_q"],
+                    "cycles": report["cycles"],
+                    "read_bytes": report["gm_bytes_read"],
+                    "block_q": plan["tiling"]["block_q"],
                 }
             row["gain"] = row["apart"]["cycles"] / row["packed"]["cycles"]
             rows.append(row)
