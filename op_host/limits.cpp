@@ -35,7 +35,8 @@ const std::vector<Limit>& Limits()
         {"mask", TILING, MASK_TILING, MASK_FULL, 1, "tiling, predicate or full", ""},
         {"mask_block", TILING, 256, 2048, 256, "mask rows fill 32 B blocks; the M-mask stays within 2 MB", ""},
         {"pack_gqa", TILING, 0, 1, 1, "1: the query heads of a key head share a block", ""},
-        {"schedule", TILING, 0, 2, 1, "0: whole tasks back and forth, 1: equal ranges of keys, 2: whole tasks in turn",
+        {"schedule", TILING, 0, 3, 1,
+         "0: whole tasks back and forth, 1: equal ranges of keys, 2: whole tasks in turn, 3: as 0 in order of tokens",
          ""},
         {"block_dim", TILING, 1, 65535, 1, "one a cube core; the SoC has fewer", ""},
     };

@@ -64,6 +64,14 @@ const std::vector<SocField>& SocFields()
         {"sync.cross_core_cycles", &SocSpec::crossCoreCycles},
         {"sync.sync_all_cycles", &SocSpec::syncAllCycles},
         {"launch.cycles", &SocSpec::launchCycles},
+        {"links.measured_ranks", &SocSpec::linkMeasuredRanks},
+        {"links.switch_mb", &SocSpec::linkSwitchMb},
+        {"links.small_us_per_mb", &SocSpec::linkSmallUsPerMb},
+        {"links.small_bend_us_per_mb2", &SocSpec::linkSmallBendUsPerMb2},
+        {"links.small_us", &SocSpec::linkSmallUs},
+        {"links.large_us_per_mb", &SocSpec::linkLargeUsPerMb},
+        {"links.large_us", &SocSpec::linkLargeUs},
+        {"links.slowdown", &SocSpec::linkSlowdown},
     };
     return fields;
 }

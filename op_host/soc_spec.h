@@ -83,6 +83,16 @@ struct SocSpec {
     double crossCoreCycles = 0;
     double syncAllCycles = 0;
     double launchCycles = 0;
+
+    // links between NPUs: the time of an AllReduce of x MB over linkMeasuredRanks ranks
+    double linkMeasuredRanks = 0;
+    double linkSwitchMb = 0;  // below: (small - bend * x) * x + constant, from there on: large * x + constant
+    double linkSmallUsPerMb = 0;
+    double linkSmallBendUsPerMb2 = 0;
+    double linkSmallUs = 0;
+    double linkLargeUsPerMb = 0;
+    double linkLargeUs = 0;
+    double linkSlowdown = 0;  // of computing while the links are busy, and of the links while cores compute
 };
 
 // Where a value stands in the YAML and which member takes it.

@@ -4,6 +4,7 @@
 namespace fastattn {
 
 void BindCpu(nanobind::module_& m);
+void BindFused(nanobind::module_& m);
 void BindPlan(nanobind::module_& m);
 void BindRules(nanobind::module_& m);
 void BindSchedule(nanobind::module_& m);
@@ -14,6 +15,7 @@ void BindSim(nanobind::module_& m);
 NB_MODULE(_core, m)
 {
     fastattn::BindCpu(m);
+    fastattn::BindFused(m);
     fastattn::BindPlan(m);
     fastattn::BindRules(m);
     fastattn::BindSchedule(m);

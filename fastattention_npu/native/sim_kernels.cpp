@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "../../op_kernel/attention_linear_allreduce/tiling.h"
 #include "../../op_kernel/flash_attention/tiling.h"
 #include "../../op_kernel/matmul/tiling.h"
 #include "../../op_kernel/microbench/tiling.h"
@@ -15,6 +16,9 @@ extern "C" {
 void flash_attention_fwd(Gm q, Gm k, Gm v, Gm mask, Gm cuSeqlensQ, Gm cuSeqlensKv, Gm seqUsedKv, Gm sinks,
                          Gm alibiSlopes, Gm attnMask, Gm o, Gm lse, Gm workspace,
                          fastattn::FlashAttentionTiling tiling);
+void attention_linear_allreduce(Gm q, Gm k, Gm v, Gm mask, Gm cuSeqlensQ, Gm cuSeqlensKv, Gm seqUsedKv, Gm sinks,
+                                Gm alibiSlopes, Gm attnMask, Gm weight, Gm bias, Gm context, Gm attention, Gm lse,
+                                Gm partial, Gm out, Gm workspace, fastattn::AttentionLinearAllReduceTiling tiling);
 void matmul_fp16(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
 void matmul_fp16_fp32(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
 void matmul_bf16(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
@@ -82,6 +86,25 @@ const std::vector<SimKernel>& SimKernels()
                                    {"o", true},
                                    {"lse", true},
                                    {WORKSPACE, true}}),
+        Row<AttentionLinearAllReduceTiling>("attention_linear_allreduce", attention_linear_allreduce,
+                                            {{"q", false},
+                                             {"k", false},
+                                             {"v", false},
+                                             {"mask", false},
+                                             {"cu_seqlens_q", false},
+                                             {"cu_seqlens_k", false},
+                                             {"seqused_k", false},
+                                             {"sinks", false},
+                                             {"alibi_slopes", false},
+                                             {"attn_mask", false},
+                                             {"weight", false},
+                                             {"bias", false},
+                                             {HCCL_CONTEXT, false},
+                                             {"attention", true},
+                                             {"lse", true},
+                                             {"partial", true},
+                                             {"out", true},
+                                             {WORKSPACE, true}}),
         Row<MatmulTiling>("matmul_fp16", matmul_fp16, abc),
         Row<MatmulTiling>("matmul_fp16_fp32", matmul_fp16_fp32, abc),
         Row<MatmulTiling>("matmul_bf16", matmul_bf16, abc),

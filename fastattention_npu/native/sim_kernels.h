@@ -10,6 +10,8 @@ namespace fastattn {
 
 // The operand that the launcher allocates itself.
 inline const std::string WORKSPACE = "workspace";
+// The operand that is the communicator's and no buffer.
+inline const std::string HCCL_CONTEXT = "hccl_context";
 
 struct SimOperand {
     std::string name;

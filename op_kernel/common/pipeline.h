@@ -62,6 +62,15 @@ using L0cRing = PipeRing<AscendC::HardEvent::M_FIX, AscendC::HardEvent::FIX_M>;
 using UbInRing = PipeRing<AscendC::HardEvent::MTE2_V, AscendC::HardEvent::V_MTE2>;
 using UbOutRing = PipeRing<AscendC::HardEvent::V_MTE3, AscendC::HardEvent::MTE3_V>;
 
+// The rings of a matrix product: both operands in L1 and L0, and the result.
+struct MatmulRings {
+    L1Ring* l1A;
+    L1Ring* l1B;
+    L0Ring* l0A;
+    L0Ring* l0B;
+    L0cRing* l0C;
+};
+
 // A tensor over one slot of a buffer.
 template <class T>
 __aicore__ inline AscendC::LocalTensor<T> SlotTensor(AscendC::TPosition position, const Buffer& buffer, uint32_t slot)

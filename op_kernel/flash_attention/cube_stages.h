@@ -119,6 +119,9 @@ public:
         AscendC::CrossCoreSetFlag<2, PIPE_FIX>(O_READY);
     }
 
+    // For other matrix products between the blocks: left operands through P's buffers, right ones through V's.
+    __aicore__ inline MatmulRings ProductRings() { return {&ringP_, &ringV_, &ringL0a_, &ringL0b_, &ringL0c_}; }
+
 private:
     __aicore__ inline uint32_t Least(uint32_t x, uint32_t y) const { return x < y ? x : y; }
 

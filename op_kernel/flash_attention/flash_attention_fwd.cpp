@@ -4,42 +4,11 @@
 // A slot may be reused after `ring` blocks without further flags, because ring > preload: before the cube core writes
 // slot j + ring it has waited for P of block j (so S was read), P·V of block j lies before it in program order (so P
 // was read), and its wait for P of block j + ring implies that the vector cores have read O of block j.
+#include "block_loop.h"
 #include "cube_stages.h"
 #include "vector_stages.h"
 
 namespace fastattn {
-
-template <class T>
-__aicore__ inline void RunCube(CubeStages<T>& stages, WorkCursor& lead, WorkCursor& trail, uint32_t preload)
-{
-    uint32_t ahead = 0;
-    while (lead.Next()) {
-        stages.ComputeScores(lead.Current());
-        if (++ahead > preload) {
-            trail.Next();
-            stages.ComputeOutput(trail.Current());
-        }
-    }
-    while (trail.Next()) {
-        stages.ComputeOutput(trail.Current());
-    }
-}
-
-template <class T>
-__aicore__ inline void RunVector(VectorStages<T>& stages, WorkCursor& lead, WorkCursor& trail, uint32_t preload)
-{
-    uint32_t ahead = 0;
-    while (lead.Next()) {
-        stages.Softmax(lead.Current());
-        if (++ahead > preload) {
-            trail.Next();
-            stages.Accumulate(trail.Current());
-        }
-    }
-    while (trail.Next()) {
-        stages.Accumulate(trail.Current());
-    }
-}
 
 // What is left once all blocks are done: parts of split tasks become results, tasks without visible keys get theirs.
 template <class T>
@@ -67,19 +36,22 @@ __aicore__ inline void FlashAttentionForward(const Operands& operands, const Fla
     const auto group = static_cast<uint32_t>(AscendC::GetBlockIdx() / AscendC::GetSubBlockNum());
     Lengths lengths;
     lengths.Init(tiling, operands.cuSeqlensQ, operands.cuSeqlensKv, operands.seqUsedKv);
-    WorkCursor lead;
-    lead.Init(tiling, lengths, group);
-    WorkCursor trail = lead;
+    WorkCursor work;
+    work.Init(tiling, lengths, group);
     if ASCEND_IS_AIC {
         CubeStages<T> stages;
         stages.Init(tiling, operands, operands.GroupWorkspace(tiling, group));
-        RunCube(stages, lead, trail, tiling.preload);
+        RunBlocks(
+            work, tiling.preload, [&](const Block& block) { stages.ComputeScores(block); },
+            [&](const Block& block) { stages.ComputeOutput(block); });
         stages.Drain();
     }
     if ASCEND_IS_AIV {
         VectorStages<T> stages;
         stages.Init(tiling, operands, group, static_cast<uint32_t>(AscendC::GetSubBlockIdx()));
-        RunVector(stages, lead, trail, tiling.preload);
+        RunBlocks(
+            work, tiling.preload, [&](const Block& block) { stages.Softmax(block); },
+            [&](const Block& block) { stages.Accumulate(block); });
         RunEpilogue(stages, tiling, lengths, group);
         stages.Drain();
     }

@@ -151,26 +151,36 @@ private:
         piece_.empty = piece_.queries.Empty();
     }
 
-    // FOLDED: heaviest query blocks first, and groups take tasks back and forth so that the loads stay even.
+    // FOLDED: heaviest query blocks first. TOKEN_ORDER: one batch entry after the other.
+    FASTATTN_HOST_DEVICE void SetTask(uint32_t task)
+    {
+        const uint32_t taskHeads = TaskHeads(*tiling_);
+        uint32_t query = task / taskHeads / tiling_->batch;
+        piece_.batch = task / taskHeads % tiling_->batch;
+        if (tiling_->schedule == FOLDED) {
+            query = tiling_->numBlocksQ - 1 - query;
+        }
+        if (tiling_->schedule == TOKEN_ORDER) {
+            query = task / taskHeads % tiling_->numBlocksQ;
+            piece_.batch = task / taskHeads / tiling_->numBlocksQ;
+        }
+        piece_.head = task % taskHeads * PackedHeads(*tiling_);
+        piece_.sequence = lengths_->Of(piece_.batch);
+        piece_.queries = MakeQueryBlock(*tiling_, piece_.sequence, query);
+    }
+
+    // Groups take tasks back and forth so that the loads stay even.
     FASTATTN_HOST_DEVICE bool NextWhole(bool empty)
     {
         for (;;) {
-            const bool folded = tiling_->schedule == FOLDED;
+            const bool folded = tiling_->schedule != ROUND_ROBIN;
             const uint32_t place = folded && round_ % 2 != 0 ? tiling_->blockDim - 1 - group_ : group_;
             const uint32_t task = round_ * tiling_->blockDim + place;
             ++round_;
             if (task >= numTasks_) {
                 return false;  // only the last round is incomplete
             }
-            const uint32_t taskHeads = TaskHeads(*tiling_);
-            const uint32_t heads = tiling_->batch * taskHeads;
-            const uint32_t index = task % heads;
-            piece_.batch = index / taskHeads;
-            piece_.head = index % taskHeads * PackedHeads(*tiling_);
-            piece_.sequence = lengths_->Of(piece_.batch);
-            const uint32_t query = task / heads;
-            piece_.queries =
-                MakeQueryBlock(*tiling_, piece_.sequence, folded ? tiling_->numBlocksQ - 1 - query : query);
+            SetTask(task);
             SetWhole();
             if (!piece_.empty || (empty && piece_.queries.rows != 0)) {
                 return true;

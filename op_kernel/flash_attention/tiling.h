@@ -36,6 +36,7 @@ enum WorkSchedule : uint32_t {
     FOLDED = 0,       // whole tasks back and forth, heaviest first
     RANGES = 1,       // equal ranges of keys; a task may be split between groups
     ROUND_ROBIN = 2,  // whole tasks in turn, in their natural order: the baseline
+    TOKEN_ORDER = 3,  // whole tasks back and forth, sequence by sequence from the first query block to the last
 };
 
 struct FlashAttentionTiling {

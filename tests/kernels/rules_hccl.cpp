@@ -1,5 +1,6 @@
 // One kernel for each rule of the communication server. Every core of a kind is a client, as in the vendor's examples:
 // `Talk` is the right order of calls, and each kernel breaks one of them in its variants.
+#include "adv_api/hccl/hccl.h"
 #include "rule_kernel.h"
 
 using namespace rules;

@@ -4,7 +4,6 @@
 #pragma once
 #include "cube.h"
 #include "data_copy.h"
-#include "hccl.h"
 #include "macros.h"
 #include "params.h"
 #include "queue.h"

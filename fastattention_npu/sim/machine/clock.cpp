@@ -1,182 +1,20 @@
-// See clock.h. One loop in global time: the next thing that happens is the start of a copy or the end of one.
+// See clock.h.
 #include "clock.h"
 
-#include <algorithm>
-#include <deque>
-#include <map>
-#include <queue>
-
-#include "core_clock.h"
+#include "replay.h"
 
 namespace ascend_sim {
 
 namespace {
 
-// Earliest first; equal times in the order of the cores, so that a run is always the same.
-struct Later {
-    bool operator()(const CopyRequest& a, const CopyRequest& b) const
-    {
-        return a.time != b.time ? a.time > b.time : a.owner > b.owner;
-    }
-};
+constexpr double NEVER = 1e300;
 
-uint64_t AddressEnd(const std::vector<const CoreTrace*>& traces)
+// One launch on its own; nothing comes from outside.
+Timing Run(Replay& replay)
 {
-    uint64_t end = 0;
-    for (const CoreTrace* trace : traces) {
-        for (const Transfer& t : trace->transfers) {
-            end = std::max(end, t.address + (t.count1 - 1) * t.pitch1 + (t.count2 - 1) * t.pitch2 + t.runBytes);
-        }
-    }
-    return end;
+    for (double time = replay.NextTime(); time <= NEVER; time = replay.NextTime()) replay.AdvanceTo(time);
+    return replay.Collect();
 }
-
-class Replay {
-public:
-    Replay(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces, L2Cache l2)
-        : soc_(soc), traces_(traces), memory_(soc, std::move(l2))
-    {
-        for (size_t i = 0; i < traces.size(); ++i) {
-            const CoreTrace& trace = *traces[i];
-            cores_.emplace_back(soc, trace, static_cast<uint32_t>(i));
-            halves_.emplace_back();
-            turns_.emplace_back();
-            ++coresOfKind_[static_cast<uint32_t>(trace.kind)];
-        }
-    }
-
-    L2Cache TakeL2() { return memory_.TakeL2(); }
-
-    Timing Run()
-    {
-        for (uint32_t i = 0; i < cores_.size(); ++i) Wake(i);
-        for (;;) {
-            RunAwake();
-            const double end = memory_.NextEnd();
-            const double start = waiting_.empty() ? end : waiting_.top().time;
-            const double time = std::min(start, end);
-            if (time > 1e300) break;
-            memory_.AdvanceTo(time);
-            while (!waiting_.empty() && waiting_.top().time <= time) StartCopy();
-            SharedMemory::Ended ended{};
-            while (memory_.TakeEnded(ended)) {
-                const double latency = Latency(ended);
-                cores_[ended.owner / PIPES].EndCopy(static_cast<Pipe>(ended.owner % PIPES), time, latency);
-                Wake(ended.owner / PIPES);
-            }
-        }
-        return Collect();
-    }
-
-private:
-    void Wake(uint32_t core) { awake_.push_back(core); }
-
-    void RunAwake()
-    {
-        while (!awake_.empty()) {
-            const uint32_t core = awake_.back();
-            awake_.pop_back();
-            copies_.clear();
-            posts_.clear();
-            cores_[core].Advance(copies_, posts_);
-            for (const CopyRequest& copy : copies_) waiting_.push(copy);
-            for (const CrossPost& post : posts_) Send(post);
-        }
-    }
-
-    void StartCopy()
-    {
-        const CopyRequest copy = waiting_.top();
-        waiting_.pop();
-        const CoreTrace& trace = *traces_[copy.owner / PIPES];
-        const Record& record = trace.records[copy.record];
-        const Transfer& transfer = trace.transfers[record.transfer - 1];
-        memory_.Start(copy.owner, transfer, record.cycles - transfer.headCycles);
-    }
-
-    double Latency(const SharedMemory::Ended& ended) const
-    {
-        const auto pipe = static_cast<Pipe>(ended.owner % PIPES);
-        if (pipe != Pipe::MTE2) return soc_.gmWriteLatencyCycles;
-        return ended.missed ? soc_.gmLatencyCycles : soc_.l2LatencyCycles;
-    }
-
-    // A cross-core set: who receives it depends on its mode (CrossCoreSetFlag page).
-    void Send(const CrossPost& post)
-    {
-        const CoreTrace& trace = *traces_[post.core];
-        const Record& record = trace.records[post.record];
-        const uint32_t base = post.core - trace.coreInGroup;
-        const double time = post.time + soc_.crossCoreCycles;
-        if (record.mode == 0) {
-            SendToAll(post, static_cast<uint32_t>(trace.kind), record.id);
-        } else if (trace.kind == CoreKind::AIC) {
-            Deliver(base + 1, record.id, time);
-            Deliver(base + 2, record.id, time);
-        } else {
-            halves_[post.core][record.id].push_back(time);
-            auto& first = halves_[base + 1][record.id];
-            auto& second = halves_[base + 2][record.id];
-            if (first.empty() || second.empty()) return;
-            const double both = std::max(first.front(), second.front());
-            first.pop_front();
-            second.pop_front();
-            const uint32_t from = record.mode == 2 ? base : base + 1;
-            const uint32_t to = record.mode == 2 ? base : base + 2;
-            for (uint32_t core = from; core <= to; ++core) Deliver(core, record.id, both);
-        }
-    }
-
-    void SendToAll(const CrossPost& post, uint32_t kind, uint32_t id)
-    {
-        auto& rounds = launchSets_[{kind, id}];
-        const uint32_t turn = turns_[post.core][id]++;
-        if (rounds.size() <= turn) rounds.resize(turn + 1);
-        auto& [sets, latest] = rounds[turn];
-        latest = std::max(latest, post.time);
-        if (++sets < coresOfKind_[kind]) return;
-        for (uint32_t i = 0; i < cores_.size(); ++i) {
-            if (static_cast<uint32_t>(traces_[i]->kind) == kind) Deliver(i, id, latest + soc_.syncAllCycles);
-        }
-    }
-
-    void Deliver(uint32_t core, uint32_t id, double time)
-    {
-        cores_[core].Post(id, time);
-        Wake(core);
-    }
-
-    Timing Collect()
-    {
-        Timing timing;
-        for (size_t i = 0; i < cores_.size(); ++i) {
-            const bool aic = traces_[i]->kind == CoreKind::AIC;
-            auto& busy = aic ? timing.aicBusyCycles : timing.aivBusyCycles;
-            if (!traces_[i]->records.empty()) timing.cycles = std::max(timing.cycles, cores_[i].End());
-            for (uint32_t p = 0; p < PIPES; ++p) {
-                busy[p] += cores_[i].Busy(p) / coresOfKind_[static_cast<uint32_t>(traces_[i]->kind)];
-            }
-            timing.spans.push_back(std::move(cores_[i].Spans()));
-        }
-        timing.cycles += soc_.launchCycles;
-        timing.traffic = memory_.Traffic();
-        return timing;
-    }
-
-    const fastattn::SocSpec& soc_;
-    const std::vector<const CoreTrace*>& traces_;
-    SharedMemory memory_;
-    std::deque<CoreClock> cores_;
-    std::priority_queue<CopyRequest, std::vector<CopyRequest>, Later> waiting_;
-    std::vector<uint32_t> awake_;
-    std::vector<CopyRequest> copies_;
-    std::vector<CrossPost> posts_;
-    // Sets by an AIV that count only when its twin has set as well, and mode-0 sets by round.
-    std::deque<std::array<std::deque<double>, CROSS_CORE_FLAGS>> halves_;
-    std::map<std::pair<uint32_t, uint32_t>, std::vector<std::pair<uint32_t, double>>> launchSets_;
-    std::deque<std::array<uint32_t, CROSS_CORE_FLAGS>> turns_;
-    std::array<uint32_t, 2> coresOfKind_{};
-};
 
 }  // namespace
 
@@ -186,10 +24,11 @@ Timing ComputeTiming(const fastattn::SocSpec& soc, const std::vector<const CoreT
     L2Cache l2(soc.l2Bytes, AddressEnd(traces));
     if (options.warmL2) {
         Replay earlier(soc, traces, std::move(l2));
-        earlier.Run();
+        Run(earlier);
         l2 = earlier.TakeL2();
     }
-    return Replay(soc, traces, std::move(l2)).Run();
+    Replay replay(soc, traces, std::move(l2));
+    return Run(replay);
 }
 
 }  // namespace ascend_sim

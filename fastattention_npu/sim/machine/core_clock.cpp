@@ -37,12 +37,14 @@ bool CoreClock::Take(Flag& flag, double& time)
     return true;
 }
 
-void CoreClock::Advance(std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts)
+void CoreClock::CompleteTask(uint32_t ordinal, double time) { taskEnds_.resize(ordinal, time); }
+
+void CoreClock::Advance(std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts, std::vector<HcclPost>& commits)
 {
     bool progress = true;
     while (progress) {
         progress = false;
-        while (IssueNext()) progress = true;
+        while (IssueNext(commits)) progress = true;
         for (uint32_t p = 1; p < PIPES; ++p) {
             while (pipes_[p].count != 0 && RunHead(pipes_[p], copies, posts)) progress = true;
         }
@@ -50,7 +52,7 @@ void CoreClock::Advance(std::vector<CopyRequest>& copies, std::vector<CrossPost>
 }
 
 // Work that the scalar unit does itself or must wait for; false while it cannot go on.
-bool CoreClock::IssueScalar(const Record& record)
+bool CoreClock::IssueScalar(const Record& record, std::vector<HcclPost>& commits)
 {
     const double before = scalar_;
     double time = scalar_ + soc_.scalarIssueCycles + record.scalarCycles;
@@ -59,6 +61,9 @@ bool CoreClock::IssueScalar(const Record& record)
         time = std::max(time, posts_[record.id].front());
         posts_[record.id].pop_front();
         scalarBusy_ += soc_.scalarIssueCycles;
+    } else if (record.step == Step::HCCL_WAIT) {
+        if (taskEnds_.size() < record.id) return false;
+        time = std::max(time, taskEnds_[record.id - 1]);
     } else if (record.step == Step::BARRIER) {
         for (const PipeState& pipe : pipes_) {
             if (pipe.count != 0 || pipe.copying) return false;
@@ -71,6 +76,7 @@ bool CoreClock::IssueScalar(const Record& record)
         scalarBusy_ += time - before;
     }
     scalar_ = time;
+    if (record.step == Step::HCCL_COMMIT) commits.push_back({record.id, time});
     if (record.step == Step::SET_FLAG) {
         Flag& flag = FlagOf(record);
         flag.times[(flag.first + flag.count++) % flag.times.size()] = scalar_ + soc_.flagCycles;
@@ -79,14 +85,14 @@ bool CoreClock::IssueScalar(const Record& record)
     return true;
 }
 
-bool CoreClock::IssueNext()
+bool CoreClock::IssueNext(std::vector<HcclPost>& commits)
 {
     if (next_ == trace_.records.size()) return false;
     const Record& record = trace_.records[next_];
     const Pipe target = record.step == Step::WAIT_FLAG ? record.peer : record.pipe;
     const bool all = record.step == Step::BARRIER && record.pipe == Pipe::ALL;
     if (target == Pipe::S || all || record.step == Step::CROSS_WAIT) {
-        if (!IssueScalar(record)) return false;
+        if (!IssueScalar(record, commits)) return false;
         ++next_;
         return true;
     }

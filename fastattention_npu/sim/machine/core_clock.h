@@ -22,13 +22,21 @@ struct CrossPost {
     double time;
 };
 
+// A task of the communication server that a core has committed.
+struct HcclPost {
+    uint32_t ordinal;
+    double time;
+};
+
 class CoreClock {
 public:
     CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint32_t index);
 
     // Runs until everything left waits for something outside. Appends to both lists.
-    void Advance(std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts);
+    void Advance(std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts, std::vector<HcclPost>& commits);
     void EndCopy(Pipe pipe, double time, double latencyCycles);
+    // The communication server has finished its tasks up to this one.
+    void CompleteTask(uint32_t ordinal, double time);
     // A set of the flag has reached this core.
     void Post(uint32_t id, double time) { posts_[id].push_back(time); }
 
@@ -66,8 +74,8 @@ private:
     {
         return flags_[(static_cast<uint32_t>(r.pipe) * PIPES + static_cast<uint32_t>(r.peer)) * EVENT_IDS + r.id];
     }
-    bool IssueNext();
-    bool IssueScalar(const Record& record);
+    bool IssueNext(std::vector<HcclPost>& commits);
+    bool IssueScalar(const Record& record, std::vector<HcclPost>& commits);
     bool RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts);
     void Run(PipeState& pipe, const Record& record, const Queued& item);
     bool Take(Flag& flag, double& time);
@@ -83,6 +91,7 @@ private:
     std::array<PipeState, PIPES> pipes_;
     std::array<Flag, PIPES * PIPES * EVENT_IDS> flags_{};
     std::array<std::deque<double>, CROSS_CORE_FLAGS> posts_;
+    std::vector<double> taskEnds_;  // of the communication server, by number from 1
     std::vector<Span> spans_;
 };
 

@@ -2,6 +2,7 @@
 #include "report.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace ascend_sim {
 
@@ -17,9 +18,15 @@ std::string PipeKey(CoreKind kind, uint32_t pipe)
 
 Report MakeReport(const fastattn::SocSpec& soc, Launch& launch, const TimingOptions& options)
 {
+    return MakeTimedReport(soc, launch,
+                           options.wanted ? ComputeTiming(soc, launch.Result().traces, options) : Timing{});
+}
+
+Report MakeTimedReport(const fastattn::SocSpec& soc, Launch& launch, Timing clocked)
+{
     const LaunchResult result = launch.Result();
     Report report;
-    if (options.wanted) report.timing = ComputeTiming(soc, result.traces, options);
+    report.timing = std::move(clocked);
     const Timing& timing = report.timing;
     report.cycles = timing.cycles;
     report.timeUs = timing.cycles / soc.clockMhz;

@@ -28,5 +28,7 @@ struct Report {
 };
 
 Report MakeReport(const fastattn::SocSpec& soc, Launch& launch, const TimingOptions& options = {});
+// The same with times from elsewhere.
+Report MakeTimedReport(const fastattn::SocSpec& soc, Launch& launch, Timing timing);
 
 }  // namespace ascend_sim

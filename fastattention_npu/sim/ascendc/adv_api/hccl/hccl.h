@@ -1,8 +1,8 @@
 // The kernel's client of the communication library HCCL: names, parameters and constraints as in the Ascend C
-// documentation, "HCCL" (AI CPU server). What the server does stands in ../machine/hccl.h.
+// documentation, "HCCL" (AI CPU server). What the server does stands in sim/machine/hccl.h.
 #pragma once
+#include "../../macros.h"
 #include "fastattention_npu/sim/isa/hccl.h"
-#include "macros.h"
 
 namespace AscendC {
 

@@ -1,0 +1,173 @@
+"""The fused kernel on several simulated 910Bs in one process, joined by a model of HCCL's server.
+
+Each rank's global memory is its tensors' own memory, as for the attention kernel (sim/launch.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._native import core
+from ..arguments import DTYPE_NAMES
+from ..config import SocConfig, TilingConfig, load_soc, load_tiling
+from ..dispatch import DEFAULT_SOC
+from ..sim.launch import default_threads, device_constants, extent_bytes
+
+KERNEL = "attention_linear_allreduce"
+SCRATCH = ("attention", "lse", "partial")  # GM that the kernel writes and nobody reads afterwards
+
+
+@dataclass(frozen=True)
+class RankInputs:
+    """One rank's tensors: q (b, s, h, d) or (tokens, h, d), k and v likewise, w_o (hidden, h * d_v)."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    w_o: Tensor
+
+
+@dataclass(frozen=True)
+class SimulatedRanks:
+    """out of every rank, op_host's plan of rank 0 and the simulator's figures: time_us, compute_us, link_us,
+    overlap_us, tasks (of the links), reports (of each rank). Times are simulated."""
+
+    outputs: list[Tensor]
+    plan: Mapping[str, Any]
+    figures: Mapping[str, Any]
+
+    @property
+    def hazards(self) -> list[str]:
+        reports = enumerate(self.figures["reports"])
+        return [f"rank {rank}: {text}" for rank, report in reports for text in report["hazard_texts"]]
+
+
+def simulate_ranks(
+    ranks: Sequence[RankInputs],
+    bias: Tensor | None = None,
+    *,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window: tuple[int, int] = (-1, -1),
+    cu_seqlens_q: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
+    max_seqlen_q: int = 0,
+    max_seqlen_k: int = 0,
+    blocks: Sequence[int] | None = None,
+    tiles_per_step: int | None = None,
+    soc: str | Path | SocConfig = DEFAULT_SOC,
+    tiling: str | Path | TilingConfig | Mapping[str, int] | None = None,
+    options: Mapping[str, Any] | None = None,
+    stand_for: int | None = None,
+) -> SimulatedRanks:
+    """out = sum over ranks of Attn(q, k, v) · W_oᵀ + bias, by the fused kernel on simulated NPUs.
+
+    Arguments:
+        ranks: each rank's tensors, fp16 or bf16, contiguous CPU tensors.
+        bias: (hidden,) of the same dtype; rank 0 adds it.
+        softmax_scale, causal, window: as flash_attention; window is (left, right), negative for no limit.
+        cu_seqlens_q, cu_seqlens_k: int32 (batch + 1,) with packed tensors (tokens, h, d); max_seqlen_*: the longest.
+        blocks: tokens of each block; None: op_host's cost model chooses, a single block where cutting loses.
+        tiles_per_step: projection tiles between two level-1 blocks of attention; None: op_host chooses.
+        tiling: overrides of the attention tiling, as a file or a mapping.
+        options: of the simulator: threads, checks, functional, kernel_library, listing, ...
+        stand_for: with a single entry in `ranks`: how many ranks do the same at the same time (for times only).
+    Returns:
+        SimulatedRanks.
+    Raises:
+        ValueError: op_host has no plan, with its reasons. SimulatorError: the kernel did what the chip would refuse.
+    Source:
+        op_kernel/attention_linear_allreduce, docs/allreduce.md.
+    """
+    chosen = soc if isinstance(soc, SocConfig) else load_soc(soc)
+    if tiling is not None and not isinstance(tiling, (Mapping, TilingConfig)):
+        tiling = load_tiling(tiling)
+    overrides = dict(tiling.fields if isinstance(tiling, TilingConfig) else tiling or {})
+    count = stand_for or len(ranks)
+    packed = cu_seqlens_q is not None
+    plans, outputs, operands, keep = [], [], [], []
+    for rank, inputs in enumerate(ranks):
+        problem = _problem(inputs, softmax_scale, causal, window, cu_seqlens_q, max_seqlen_q, max_seqlen_k)
+        fused: dict[str, Any] = {
+            "hidden": inputs.w_o.size(0),
+            "ranks": count,
+            "has_bias": bias is not None and rank == 0,
+        }
+        if blocks is not None:
+            fused["blocks"] = list(blocks)
+        if tiles_per_step is not None:
+            fused["tiles_per_step"] = tiles_per_step
+        plan = core().plan_fused(problem, fused, chosen.values(), overrides)
+        tensors = _tensors(inputs, bias if rank == 0 else None, plan, packed)
+        for name, lengths in (("cu_seqlens_q", cu_seqlens_q), ("cu_seqlens_k", cu_seqlens_k)):
+            if lengths is not None:
+                tensors[name] = lengths
+        plans.append(plan)
+        outputs.append(tensors["out"])
+        keep.append(tensors)
+        operands.append({name: (t.data_ptr(), extent_bytes(t)) for name, t in tensors.items()})
+        mask = device_constants(plan["mask_block"], plan["mask"])
+        operands[-1]["mask"] = (mask.ctypes.data, mask.nbytes)
+    first = plans[0]
+    figures = core().simulate_ranks(
+        KERNEL,
+        chosen.values(),
+        [plan["tiling_bytes"] for plan in plans],
+        first["block_dim"],
+        operands,
+        first["workspace_bytes"],
+        {"threads": default_threads()} | dict(options or {}),
+        count,
+    )
+    shape = ranks[0].q.shape[:-2]
+    return SimulatedRanks([out.view(*shape, out.size(-1)) for out in outputs], first, figures)
+
+
+def _problem(
+    inputs: RankInputs,
+    softmax_scale: float | None,
+    causal: bool,
+    window: tuple[int, int],
+    cu_seqlens_q: Tensor | None,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+) -> dict[str, Any]:
+    q, k, v = inputs.q, inputs.k, inputs.v
+    problem: dict[str, Any] = {
+        "h_q": q.size(-2),
+        "h_kv": k.size(-2),
+        "d": q.size(-1),
+        "d_v": v.size(-1),
+        "dtype": DTYPE_NAMES[q.dtype],
+        "causal": causal,
+        "window_left": window[0],
+        "window_right": window[1],
+        "softmax_scale": softmax_scale,
+    }
+    if cu_seqlens_q is None:
+        return problem | {"b": q.size(0), "s_q": q.size(1), "s_kv": k.size(1)}
+    packed = {"has_cu_seqlens": True, "total_q": q.size(0), "layout": "TND", "b": cu_seqlens_q.numel() - 1}
+    return problem | packed | {"s_q": max_seqlen_q, "s_kv": max_seqlen_k}
+
+
+def _tensors(inputs: RankInputs, bias: Tensor | None, plan: Mapping[str, Any], packed: bool) -> dict[str, Tensor]:
+    """The kernel's operands but for those that do not depend on the rank; outputs poisoned."""
+    q, v = inputs.q, inputs.v
+    tokens = q.size(0) if packed else q.size(0) * q.size(1)
+    hidden = inputs.w_o.size(0)
+    sizes = {
+        "attention": (tokens, q.size(-2) * v.size(-1)),
+        "partial": (tokens, hidden),
+        "out": (tokens, hidden),
+    }
+    tensors = {name: torch.full(shape, torch.nan, dtype=q.dtype) for name, shape in sizes.items()}
+    tensors["lse"] = torch.full((q.size(-2) * tokens,), torch.nan)
+    tensors |= {"q": q, "k": inputs.k, "v": v, "weight": inputs.w_o}
+    tensors = {name: tensor if name in sizes else tensor.contiguous() for name, tensor in tensors.items()}
+    if bias is not None:
+        tensors["bias"] = torch.cat([bias, bias.new_ones(plan["block_q"])])
+    return tensors

@@ -1,0 +1,189 @@
+// attention plan -> projection tiles -> cost of each granule of tokens -> token blocks -> tiling.
+#include "fused_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "../op_kernel/flash_attention/packing.h"
+#include "../op_kernel/flash_attention/storage.h"
+
+namespace fastattn {
+namespace {
+
+constexpr uint32_t MAX_PITCH_ELEMS = 65535;  // srcDValue of ND2NZ
+// The projection of a block is spread over this share of the next block's attention, so that it ends before.
+constexpr double PROJECTION_SHARE = 0.75;
+constexpr uint32_t MAX_LOAD_FRACTALS = 255;  // repeatTimes of LoadData
+
+int64_t Tokens(const Problem& p) { return p.hasCuSeqlens ? p.totalQ : p.b * p.sQ; }
+
+uint32_t Down(uint32_t x, uint32_t to) { return std::max(to, x / to * to); }
+
+// Tiles that fit the attention's buffers: left operand in P's, right one in V's.
+MatmulTiling LinearTiling(const FusedProblem& problem, const FlashAttentionTiling& t)
+{
+    const L1Map l1 = MakeL1Map(t);
+    const L0Map l0 = MakeL0Map(t);
+    MatmulTiling m{};
+    m.m = static_cast<uint32_t>(Tokens(problem.attention));
+    m.n = static_cast<uint32_t>(problem.hidden);
+    m.k = t.headsQ * t.headDimV;
+    m.transB = 1;
+    m.gridM = 1;
+    m.coreM = m.m;
+    m.coreN = m.n;
+    m.baseM = t.blockQ;
+    m.baseN = Down(l0.l0c.slotBytes / FLOAT_BYTES / m.baseM, FRACTAL_ROWS);
+    const uint32_t fitsA = std::min(l0.l0a.slotBytes, l1.p.slotBytes) / HALF_BYTES / m.baseM;
+    const auto fitsB = [&] { return std::min(l0.l0b.slotBytes, l1.v.slotBytes) / HALF_BYTES / m.baseN; };
+    while (m.baseN > FRACTAL_ROWS && fitsB() < FRACTAL_ROWS) m.baseN = Down(m.baseN / 2, FRACTAL_ROWS);
+    const uint32_t loadable = MAX_LOAD_FRACTALS / (m.baseN / FRACTAL_ROWS) * C0_B16_ELEMS;
+    m.baseK = Down(std::min({fitsA, fitsB(), loadable}), C0_B16_ELEMS);
+    m.stepA = std::max(1U, l1.p.slotBytes / (m.baseM * m.baseK * HALF_BYTES));
+    m.stepB = std::max(1U, l1.v.slotBytes / (m.baseN * m.baseK * HALF_BYTES));
+    return m;
+}
+
+// Cycles of one tile, pipe by pipe.
+PipeCycles TileCycles(const MatmulTiling& m, const SocSpec& soc)
+{
+    const double steps = std::ceil(static_cast<double>(m.k) / m.baseK);
+    const double fractals = static_cast<double>(m.baseM) * m.baseN * m.k / (FRACTAL_ROWS * FRACTAL_ROWS * C0_B16_ELEMS);
+    PipeCycles c;
+    c.cube = steps * soc.cubeHeadCycles + fractals * soc.cubeFractalCycles;
+    c.mte1 = steps * 2 * soc.mte1HeadCycles +
+             1.0 * m.k * HALF_BYTES * (m.baseM / soc.mte1L0aBytesPerCycle + m.baseN / soc.mte1L0bBytesPerCycle);
+    c.mte2Cube = 1.0 * m.k * HALF_BYTES * (m.baseM + m.baseN) / soc.mte2L1BytesPerCycle;
+    c.fixpipe = soc.fixpipeHeadCycles + 1.0 * m.baseM * m.baseN * FLOAT_BYTES / soc.fixpipeGmBytesPerCycle;
+    return c;
+}
+
+struct Load {
+    double attentionCycles = 0;  // by itself, without launch
+    PipeCycles attention;        // of the busiest group
+    PipeCycles projection;       // of one group, all tokens
+};
+
+// Attention's share of the work before each granule's end, 0 ... 1.
+std::vector<double> AttentionShares(const FusedProblem& problem, const FlashAttentionTiling& t, size_t granules)
+{
+    std::vector<double> weights(granules, 0);
+    const Problem& p = problem.attention;
+    for (size_t i = 0; i < granules; ++i) {
+        const auto token = static_cast<int64_t>(i) * t.blockQ;
+        const auto row = static_cast<uint32_t>(p.hasCuSeqlens ? 0 : token % p.sQ / BlockTokens(t));
+        weights[i] = p.hasCuSeqlens ? 1 : std::max(1U, BlocksOfRow(t, row).blocks);
+    }
+    double sum = 0;
+    for (double& weight : weights) weight = sum += weight;
+    for (double& weight : weights) weight /= sum;
+    return weights;
+}
+
+// Computing of all tokens up to each granule's end: the attention, or whichever pipe has more to do for both.
+std::vector<double> ComputeUs(const Load& load, const std::vector<double>& shares, double clockMhz)
+{
+    std::vector<double> us;
+    double total = 0;
+    double before = 0;
+    for (const double share : shares) {
+        const double part = share - before;
+        PipeCycles both;
+        AddCycles(load.attention, part, both);
+        AddCycles(load.projection, 1.0 / static_cast<double>(shares.size()), both);
+        total += std::max(load.attentionCycles * part, Longest(both));
+        us.push_back(total / clockMhz);
+        before = share;
+    }
+    return us;
+}
+
+Reasons CheckFused(const FusedProblem& problem)
+{
+    Reasons reasons;
+    const Problem& p = problem.attention;
+    const int64_t depth = p.hQ * DimV(p);
+    if (problem.hidden < 1 || problem.hidden > INT32_MAX) {
+        reasons.push_back({"hidden", std::to_string(problem.hidden), "1 to 2^31 - 1", "correct the weight's rows"});
+    }
+    if (depth > MAX_PITCH_ELEMS) {
+        reasons.push_back(
+            {"h_q * d_v", std::to_string(depth), "at most 65535, the row pitch of a copy into L1", "use more ranks"});
+    }
+    if (problem.ranks < 1) reasons.push_back({"ranks", std::to_string(problem.ranks), "at least 1", "correct it"});
+    if (Tokens(p) > INT32_MAX / 2) {
+        reasons.push_back({"tokens", std::to_string(Tokens(p)), "at most 2^30", "split the batch"});
+    }
+    if (!problem.blocks) return reasons;
+    int64_t sum = 0;
+    bool positive = true;
+    for (const int64_t tokens : *problem.blocks) {
+        sum += tokens;
+        positive = positive && tokens > 0;
+    }
+    if (!positive || sum != Tokens(p)) {
+        reasons.push_back({"blocks", std::to_string(sum) + " tokens",
+                           "positive sizes that add up to the " + std::to_string(Tokens(p)) + " tokens",
+                           "correct the token blocks"});
+    }
+    if (RunsOf(*problem.blocks).size() > MAX_BLOCK_RUNS) {
+        reasons.push_back({"blocks", std::to_string(RunsOf(*problem.blocks).size()) + " runs of equal blocks",
+                           "at most " + std::to_string(MAX_BLOCK_RUNS), "make more of them equal"});
+    }
+    return reasons;
+}
+
+BlockProblem MakeBlockProblem(const FusedProblem& problem, const FlashAttentionTiling& t, const MatmulTiling& linear,
+                              const ModelledCost& cost, const SocSpec& soc)
+{
+    const double tiles = std::ceil(1.0 * linear.m / linear.baseM) * std::ceil(1.0 * linear.n / linear.baseN);
+    const PipeCycles tile = TileCycles(linear, soc);
+    Load load;
+    load.attentionCycles = cost.cycles - cost.launchCycles;
+    load.attention = cost.busy;
+    AddCycles(tile, tiles / t.blockDim, load.projection);
+    BlockProblem blocks;
+    blocks.tokens = linear.m;
+    blocks.granule = t.blockQ;
+    const auto granules = static_cast<size_t>((blocks.tokens + blocks.granule - 1) / blocks.granule);
+    blocks.computeUs = ComputeUs(load, AttentionShares(problem, t, granules), soc.clockMhz);
+    blocks.lagUsPerToken = Longest(tile) * tiles / t.blockDim / linear.m / soc.clockMhz;
+    blocks.blockUs = 2 * (soc.syncAllCycles + soc.crossCoreCycles) / soc.clockMhz;
+    blocks.bytesPerToken = static_cast<double>(problem.hidden) * HALF_BYTES;
+    blocks.slowdown = soc.linkSlowdown;
+    blocks.link = CurveOf(soc, problem.ranks);
+    return blocks;
+}
+
+}  // namespace
+
+FusedPlan MakeFusedPlan(const FusedProblem& problem, const SocSpec& soc, const Overrides& overrides)
+{
+    Reasons reasons = CheckFused(problem);
+    if (!reasons.empty()) throw Refusal("no plan of the fused AllReduce on " + soc.name, std::move(reasons));
+    Overrides forced = overrides;
+    forced["schedule"] = TOKEN_ORDER;
+    forced.try_emplace("block_dim", static_cast<int64_t>(soc.aicCores));
+    const Plan attention = MakePlan(problem.attention, soc, forced);
+    FusedPlan plan{};
+    plan.tiling.attention = attention.tiling;
+    plan.tiling.linear = LinearTiling(problem, attention.tiling);
+    plan.workspaceBytes = attention.workspaceBytes;
+    const BlockProblem blocks = MakeBlockProblem(problem, attention.tiling, plan.tiling.linear, attention.cost, soc);
+    plan.blocks = problem.blocks ? *problem.blocks : ChooseTokenBlocks(blocks, MAX_BLOCK_RUNS);
+    plan.cost = CostOfBlocks(blocks, plan.blocks);
+    plan.tiling.hasBias = problem.hasBias ? 1 : 0;
+    const MatmulTiling& linear = plan.tiling.linear;
+    const double tiles = std::ceil(1.0 * linear.m / linear.baseM) * std::ceil(1.0 * linear.n / linear.baseN);
+    const double steps = std::max(1.0, attention.cost.blocks) * attention.tiling.blockDim;
+    plan.tiling.tilesPerStep = static_cast<uint32_t>(
+        problem.tilesPerStep ? *problem.tilesPerStep : std::max(1.0, std::ceil(tiles / steps / PROJECTION_SHARE)));
+    for (const auto& [tokens, count] : RunsOf(plan.blocks)) {
+        plan.tiling.runTokens[plan.tiling.numRuns] = static_cast<uint32_t>(tokens);
+        plan.tiling.runBlocks[plan.tiling.numRuns++] = static_cast<uint32_t>(count);
+    }
+    return plan;
+}
+
+}  // namespace fastattn
