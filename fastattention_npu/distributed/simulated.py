@@ -40,6 +40,12 @@ class SimulatedRanks:
     plan: Mapping[str, Any]
     figures: Mapping[str, Any]
 
+    def require_no_hazards(self) -> None:
+        """SimulatorError if accesses raced, for then the outputs are a matter of luck."""
+        if self.hazards:
+            texts = "\n  ".join(self.hazards)
+            raise core().SimulatorError(f"{len(self.hazards)} hazards, accesses that nothing orders:\n  {texts}")
+
     @property
     def hazards(self) -> list[str]:
         reports = enumerate(self.figures["reports"])
