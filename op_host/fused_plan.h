@@ -23,7 +23,7 @@ struct FusedPlan {
     AttentionLinearAllReduceTiling tiling;
     uint64_t workspaceBytes;
     TokenBlocks blocks;
-    BlockCost cost;
+    OverlapCost cost;
 };
 
 FusedPlan MakeFusedPlan(const FusedProblem& problem, const SocSpec& soc, const Overrides& overrides);

@@ -28,7 +28,7 @@ class Fluid {
 public:
     Fluid(const BlockProblem& p, const TokenBlocks& blocks) : p_(p), blocks_(blocks) {}
 
-    BlockCost Run()
+    OverlapCost Run()
     {
         double done = 0;  // computing, at full rate
         size_t sent = 0;
@@ -76,7 +76,7 @@ private:
     const BlockProblem& p_;
     const TokenBlocks& blocks_;
     std::vector<double> ready_;
-    BlockCost cost_;
+    OverlapCost cost_;
 };
 
 int64_t RoundGranule(const BlockProblem& p, double tokens)
@@ -218,9 +218,9 @@ Reasons CheckBlockProblem(const BlockProblem& p)
     return reasons;
 }
 
-BlockCost CostOfBlocks(const BlockProblem& p, const TokenBlocks& blocks)
+OverlapCost CostOfBlocks(const BlockProblem& p, const TokenBlocks& blocks)
 {
-    BlockCost cost = Fluid(p, blocks).Run();
+    OverlapCost cost = Fluid(p, blocks).Run();
     cost.computeUs = ComputeUpTo(p, p.tokens) + p.blockUs;
     cost.linkUs = p.link.Us(static_cast<double>(p.tokens) * p.bytesPerToken);
     cost.sequentialUs = cost.computeUs + cost.linkUs;

@@ -36,7 +36,7 @@ struct BlockProblem {
     LinkCurve link;
 };
 
-struct BlockCost {
+struct OverlapCost {
     double pipelinedUs = 0;
     double sequentialUs = 0;  // everything computed, then one AllReduce
     double computeUs = 0;
@@ -48,7 +48,7 @@ struct BlockCost {
 using TokenBlocks = std::vector<int64_t>;
 
 Reasons CheckBlockProblem(const BlockProblem& problem);
-BlockCost CostOfBlocks(const BlockProblem& problem, const TokenBlocks& blocks);
+OverlapCost CostOfBlocks(const BlockProblem& problem, const TokenBlocks& blocks);
 
 // The cheapest blocks found; a single one where cutting gains less than MIN_GAIN.
 constexpr double MIN_GAIN = 0.02;

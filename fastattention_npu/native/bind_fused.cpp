@@ -18,7 +18,7 @@
 namespace fastattn {
 namespace {
 
-nb::dict CostDict(const BlockCost& cost)
+nb::dict CostDict(const OverlapCost& cost)
 {
     nb::dict dict;
     dict["pipelined_us"] = cost.pipelinedUs;
