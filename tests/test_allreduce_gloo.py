@@ -17,7 +17,7 @@ import torch.multiprocessing as mp
 import fastattention_npu
 from fastattention_npu.distributed import RankFailedError, TensorParallelAttention
 from fastattention_npu.distributed.call import make_call
-from fastattention_npu.distributed.pipeline import run_blocks
+from fastattention_npu.distributed.pipeline import Schedule, run_blocks
 from tests.test_fused_kernel import Case, make_ranks, reference
 
 TIMEOUT_S = 8
@@ -92,7 +92,10 @@ def _planned(rank: int, group: Any) -> Any:
     ranks, bias, _ = make_ranks(PLANNED)
     r = ranks[rank]
     call = make_call(r.q, r.k, r.v, r.w_o, bias, None, True, (-1, -1), None, None)
-    return out, [run_blocks(call, group, [200, 200, 200], overlap=overlap) for overlap in (True, False, True)]
+    schedule = Schedule((200, 200, 200))
+    whole = run_blocks(call, group, Schedule((200, 400), whole_attention=True))
+    assert (whole - out.flatten(0, 1)).abs().max() < 0.01
+    return out, [run_blocks(call, group, schedule, overlap=overlap) for overlap in (True, False, True)]
 
 
 def _module(rank: int, group: Any) -> Any:

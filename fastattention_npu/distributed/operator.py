@@ -14,8 +14,8 @@ from torch import Tensor
 from ..dispatch import Backend, current_backend
 from .call import Call, check_blocks, check_call, make_call
 from .faults import named_failures
-from .pipeline import run_blocks
-from .rates import token_blocks
+from .pipeline import Schedule, run_blocks
+from .rates import choose_schedule
 from .simulated import RankInputs, simulate_ranks
 
 NAME = "fastattn::attention_linear_allreduce"
@@ -78,7 +78,8 @@ def _implementation(
         if backend.name == "sim" and q.device.type == "cpu":
             out = _simulate(call, process_group, blocks, backend)
         else:
-            out = run_blocks(call, process_group, list(blocks or token_blocks(call, process_group)))
+            schedule = Schedule(tuple(blocks)) if blocks else choose_schedule(call, process_group)
+            out = run_blocks(call, process_group, schedule)
     return out.view(*q.shape[:-2], w_o.size(0))
 
 

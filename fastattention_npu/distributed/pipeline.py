@@ -4,7 +4,7 @@ The all_reduce of a block is asynchronous: NCCL and HCCL run it on a stream of t
 next block is computed. No communication of our own, and the order of additions is the library's.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -14,21 +14,32 @@ from .call import Call, attend
 from .faults import named_failures
 
 
-def run_blocks(call: Call, group: dist.ProcessGroup | None, blocks: Sequence[int], *, overlap: bool = True) -> Tensor:
+@dataclass(frozen=True)
+class Schedule:
+    """Tokens of each block. whole_attention: the attention is computed first and at once, and only its projection in
+    blocks: better where cutting the attention costs more than its overlap gains."""
+
+    blocks: tuple[int, ...]
+    whole_attention: bool = False
+
+
+def run_blocks(call: Call, group: dist.ProcessGroup | None, schedule: Schedule, *, overlap: bool = True) -> Tensor:
     """out (tokens, hidden) = sum over ranks of Attn · W_oᵀ + bias; overlap False: all blocks are computed first."""
     out = call.q.new_empty((call.tokens, call.hidden))
     adds_bias = call.bias is not None and (group is None or dist.get_rank(group) == 0)
     pending = []
     with named_failures(group):
+        whole = attend(call, 0, call.tokens) if schedule.whole_attention else None
         begin = 0
         parts = []
-        for tokens in blocks:
-            part = out[begin : begin + tokens]
-            project(attend(call, begin, begin + tokens), call.w_o, call.bias if adds_bias else None, part)
-            parts.append(part)
+        for tokens in schedule.blocks:
+            end = begin + tokens
+            rows = attend(call, begin, end) if whole is None else whole[begin:end]
+            project(rows, call.w_o, call.bias if adds_bias else None, out[begin:end])
+            parts.append(out[begin:end])
             if group is not None and overlap:
-                pending.append(dist.all_reduce(part, group=group, async_op=True))
-            begin += tokens
+                pending.append(dist.all_reduce(parts[-1], group=group, async_op=True))
+            begin = end
         if group is not None and not overlap:
             pending += [dist.all_reduce(part, group=group, async_op=True) for part in parts]
         for work in pending:
