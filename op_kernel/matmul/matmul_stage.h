@@ -122,13 +122,15 @@ private:
         pendingB_[loadedB_++ % STAGES] = slot;
         const auto l1 = SlotTensor<T>(AscendC::TPosition::B1, map_.l1B, slot);
         if (tiling_->transB != 0) {
-            LoadRowsToL1(l1, gmB_[productB_ + static_cast<uint64_t>(tile.col) * tiling_->k + k], tile.cols, depth, tiling_->k,
+            LoadRowsToL1(l1, gmB_[productB_ + static_cast<uint64_t>(tile.col) * tiling_->k + k], tile.cols, depth,
+                         tiling_->k,
                          Fractals(tile.cols) * FRACTAL_ROWS);  // [cols, depth]
         } else {
             for (uint32_t at = 0; at < depth; at += tiling_->baseK) {
                 const uint32_t part = Least(depth - at, tiling_->baseK);
-                LoadRowsToL1(l1[at * tiling_->baseN], gmB_[productB_ + static_cast<uint64_t>(k + at) * tiling_->n + tile.col], part,
-                             tile.cols, tiling_->n, Fractals(part) * FRACTAL_ROWS);  // [part, cols]
+                LoadRowsToL1(l1[at * tiling_->baseN],
+                             gmB_[productB_ + static_cast<uint64_t>(k + at) * tiling_->n + tile.col], part, tile.cols,
+                             tiling_->n, Fractals(part) * FRACTAL_ROWS);  // [part, cols]
             }
         }
         rings_.l1B->Publish(slot);
