@@ -20,7 +20,7 @@ from .options import Options
 HEADLINE = "flash_attention cannot take these arguments"
 DTYPE_NAMES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
 TORCH_DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
-DEVICE_BACKENDS = {"cuda": "cuda"}  # device type -> backend; CPU tensors go where dispatch.py says
+DEVICE_BACKENDS = {"cuda": "cuda", "npu": "npu"}  # device type -> backend; CPU tensors go where dispatch.py says
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ def _device_reasons(tensors: dict[str, Tensor], options: Options, backend: str) 
     if device.type not in ("cpu", "meta", *DEVICE_BACKENDS):
         names = ", ".join(("cpu", *DEVICE_BACKENDS))
         reasons.append(Reason("q.device", device, f"on one of: {names}", "move the tensors: q.cpu(), ..."))
+    if device.type == "cpu" and backend == "npu":
+        reasons.append(Reason("q.device", device, "npu inside backend('npu')", "move the tensors: q.npu(), ..."))
     return reasons + [
         Reason(f"{name}.device", tensor.device, f"that of q, {device}", f"use {name}.to(q.device)")
         for name, tensor in (tensors | options.tensors()).items()

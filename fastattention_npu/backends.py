@@ -17,6 +17,7 @@ from .config import ShapeConfig
 from .dispatch import Backend
 from .errors import ArgumentError, ConfigError, Reason
 from .inputs import make_inputs
+from .kernel_call import as_views, problem_dict
 from .options import Options
 
 Outcome = tuple[Tensor, Tensor, float, dict[str, Any], Mapping[str, Any]]  # O, lse, seconds, figures, plan
@@ -44,6 +45,11 @@ class RunResult:
         return self.out.ok and self.lse.ok
 
     @property
+    def simulated(self) -> bool:
+        """Whether times are simulated: on sim, and on an NPU that is one."""
+        return self.backend.name == "sim" or self.figures.get("runner", "npu") != "npu"
+
+    @property
     def hazards(self) -> int:
         return int(self.figures.get("hazards", 0))
 
@@ -51,7 +57,7 @@ class RunResult:
         """The object that `fastattn run --json` prints; numbers that are not finite become None."""
         row: dict[str, Any] = {
             "backend": self.backend.name,
-            "figures": "simulated" if self.backend.name == "sim" else "measured",
+            "figures": "simulated" if self.simulated else "measured",
             "soc": self.backend.soc.name if self.backend.soc else None,
             "shape": self.shape.as_dict(),
             "dtype": self.shape.dtype,
@@ -90,6 +96,15 @@ def useful_flops(shape: ShapeConfig) -> float:
     return 2.0 * (shape.d + shape.head_dim_v) * shape.h_q * pairs
 
 
+def plan_problem(shape: ShapeConfig) -> dict[str, Any]:
+    """The problem of a shape in op_host's words."""
+    arguments = make_inputs(shape, device="meta")
+    q, k, v = (arguments.pop(name) for name in ("q", "k", "v"))
+    options = Options(**arguments)
+    p = check_arguments(q, k, v, options, "sim")
+    return problem_dict(p, as_views(q, k, v, q.new_empty(p.out_shape), p), options)[0]
+
+
 def plan_shape(shape: ShapeConfig, backend: Backend) -> dict[str, Any]:
     """op_host's plan for a shape on a sim backend's SoC; raises ConfigError with every reason if there is none."""
     from .sim.launch import plan_call
@@ -110,7 +125,7 @@ def run(shape: ShapeConfig, backend: Backend, seed: int = 0) -> RunResult:
     if backend.name == "sim":
         plan_shape(shape, backend)  # a problem that the kernel refuses is refused before memory is filled
     arguments = make_inputs(shape, seed)
-    runners = {"sim": _run_sim, "cpu": _run_cpu, "cuda": _run_cuda}
+    runners = {"sim": _run_sim, "cpu": _run_cpu, "cuda": _run_cuda, "npu": _run_npu}
     out, lse, wall_s, figures, plan = runners[backend.name](arguments, backend)
     figures = _with_rates(shape, backend, figures, plan, wall_s)
     ref_out, ref_lse = reference.attention_float64(**arguments)
@@ -142,6 +157,15 @@ def _run_cuda(arguments: dict[str, Any], backend: Backend) -> Outcome:
     return out.cpu(), lse.cpu(), time.perf_counter() - start_s, {}, {}
 
 
+def _run_npu(arguments: dict[str, Any], backend: Backend) -> Outcome:
+    from .npu.timing import run_timed
+
+    start_s = time.perf_counter()
+    timed = run_timed(arguments, backend)
+    figures = {name: getattr(timed, name) for name in ("time_us", "launches", "device", "runner")}
+    return timed.out, timed.lse, time.perf_counter() - start_s, figures, {}
+
+
 def _run_sim(arguments: dict[str, Any], backend: Backend) -> Outcome:
     from . import sim
 
@@ -165,7 +189,7 @@ def _with_rates(
     """Adds what follows from time and arithmetic: tflops, and for sim cube_utilisation, limit_cycles, efficiency."""
     flops = useful_flops(shape)
     if backend.name != "sim" or backend.soc is None:
-        return figures | {"tflops": flops / wall_s / 1e12}
+        return figures | {"tflops": flops / figures.get("time_us", wall_s * 1e6) / 1e6}
     tflops = flops / max(figures["time_us"], 1e-9) / 1e6
     peak_tflops = backend.soc["cores.aic"] * 2 * 16**3 * backend.soc["clock.mhz"] / 1e6
     limit_cycles = plan["model"]["limit_cycles"]

@@ -19,14 +19,12 @@ from .errors import ArgumentError, BackendUnavailableError, Reason, did_you_mean
 DEFAULT_SOC = "ascend910b2"
 
 NO_CARD = "torch sees no NVIDIA GPU; use backend 'cpu' or 'sim', or install a torch that is built for CUDA"
-UNAVAILABLE = {
-    "npu": "launching on a real NPU is not part of this version; use backend 'sim', the simulated NPU",
-}
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One place to compute. soc, tiling, threads and checks matter to sim only; threads None: every CPU there is."""
+    """One place to compute. soc and tiling matter to sim and npu (soc None: the device's own), threads and checks to
+    sim only; threads None: every CPU there is."""
 
     name: str = "cpu"
     soc: SocConfig | None = None
@@ -45,7 +43,7 @@ def current_backend() -> Backend:
 def make_backend(
     name: str,
     *,
-    soc: str | Path | SocConfig = DEFAULT_SOC,
+    soc: str | Path | SocConfig | None = None,
     tiling: str | Path | TilingConfig | None = None,
     threads: int | None = None,
     checks: bool = True,
@@ -56,15 +54,15 @@ def make_backend(
         raise ArgumentError(
             "no such backend", [Reason("backend", repr(name), f"one of {', '.join(limits.BACKENDS)}", remedy)]
         )
-    if name in UNAVAILABLE:
-        raise BackendUnavailableError(f"backend {name}: {UNAVAILABLE[name]}")
     if name == "cuda" and not torch.cuda.is_available():
         raise BackendUnavailableError(f"backend {name}: {NO_CARD}")
     if name in ("cpu", "cuda"):
         return Backend(name)
+    if name == "sim" and soc is None:
+        soc = DEFAULT_SOC
     return Backend(
         name,
-        soc if isinstance(soc, SocConfig) else load_soc(soc),
+        soc if soc is None or isinstance(soc, SocConfig) else load_soc(soc),
         tiling if tiling is None or isinstance(tiling, TilingConfig) else load_tiling(tiling),
         threads,
         checks,
@@ -75,7 +73,7 @@ def make_backend(
 def backend(
     name: str,
     *,
-    soc: str | Path | SocConfig = DEFAULT_SOC,
+    soc: str | Path | SocConfig | None = None,
     tiling: str | Path | TilingConfig | None = None,
     threads: int | None = None,
     checks: bool = True,
@@ -83,8 +81,10 @@ def backend(
     """Within the `with` block, operators on CPU tensors of this thread compute on backend `name`.
 
     Arguments:
-        name: "cpu" (the native CPU kernel, PyTorch without it) or "sim" (the simulated NPU).
-        soc, tiling: name or path of a file of configs/soc and configs/tiling; sim only. tiling None: op_host chooses.
+        name: "cpu" (the native CPU kernel, PyTorch without it) or "sim" (the simulated NPU). Tensors on an NPU run
+            there without it; "npu" is for giving them a tiling, and CPU tensors are an error then.
+        soc, tiling: name or path of a file of configs/soc and configs/tiling; sim and npu. soc None: ascend910b2, on
+            an NPU that of the device. tiling None: op_host chooses.
         threads: CPU threads of the simulator; None: all. The result has the same bits for any number.
         checks: whether the simulator looks for races and reads of memory that nobody wrote.
     """

@@ -1,7 +1,8 @@
 """torch.ops.fastattn: schema, fake, autograd and dispatch of the attention operator.
 
 Checks are arguments.py's, what each backend takes is limits.py's, arithmetic is host.py's for CPU tensors, the
-simulated NPU's (sim/) inside backend("sim"), the GPU kernels' (cuda/) for CUDA tensors; this file only wires them up.
+simulated NPU's (sim/) inside backend("sim"), the GPU kernels' (cuda/) for CUDA tensors, the NPU's (npu/) for NPU
+tensors; this file only wires them up.
 """
 
 from typing import Any, NoReturn
@@ -16,7 +17,7 @@ from .library import LIBRARY, TAGS
 from .options import Options, schema
 
 FLASH_ATTENTION = "fastattn::flash_attention"
-OTHER_DEVICES = ("PrivateUse1", "XPU", "MPS")  # dispatch keys without a kernel: refused in our words
+OTHER_DEVICES = ("XPU", "MPS")  # dispatch keys without a kernel: refused in our words
 
 # The last stride may have to be 1, so a compiler may not choose other strides.
 LIBRARY.define(f"flash_attention(Tensor q, Tensor k, Tensor v, {schema()}) -> (Tensor out, Tensor lse)", tags=TAGS)
@@ -54,6 +55,14 @@ def _flash_attention_cuda(q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs:
     return attention(q, k, v, options, _check(q, k, v, options))
 
 
+def _flash_attention_npu(q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    options = Options(*args, **kwargs)
+    p = _check(q, k, v, options)  # before anything of npu/, for PrivateUse1 may be another device
+    from .npu.launch import launch_flash_attention
+
+    return launch_flash_attention(q, k, v, options, p, current_backend())
+
+
 def _flash_attention_elsewhere(q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> NoReturn:
     _check(q, k, v, Options(*args, **kwargs))
     raise AssertionError(f"no kernel is registered for {q.device}, yet the checks allow it")
@@ -68,6 +77,7 @@ def _flash_attention_backward(ctx: Any, *grads: Tensor) -> NoReturn:
 
 LIBRARY.impl("flash_attention", _flash_attention_cpu, "CPU")
 LIBRARY.impl("flash_attention", _flash_attention_cuda, "CUDA")
+LIBRARY.impl("flash_attention", _flash_attention_npu, "PrivateUse1")
 for _key in OTHER_DEVICES:
     LIBRARY.impl("flash_attention", _flash_attention_elsewhere, _key)
 torch.library.register_fake(FLASH_ATTENTION, _flash_attention_fake, lib=LIBRARY)

@@ -222,7 +222,7 @@ def test_a_bad_shape_is_one_paragraph_and_status_two(
         (["run", "SHAPE", "--fast"], "--fast"),
         (["run", "SHAPE", "--back", "cpu"], "--back"),
         (["run", "SHAPE", "--backend", "tpu"], "invalid choice: 'tpu'"),
-        (["run", "SHAPE", "--backend", "npu"], "not part of this version"),
+        (["run", "SHAPE", "--backend", "npu"], "torch_npu cannot be imported"),
         (["run", "SHAPE", "--soc", "ascend910c"], "unknown SoC ascend910c"),
         (["run", "SHAPE", "--tiling", "none.yaml"], "none.yaml: no such file"),
         (["run", "SHAPE", "--threads", "0"], "'0' must be a whole number"),

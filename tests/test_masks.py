@@ -13,8 +13,8 @@ from fastattention_npu.bench import kernel_cases
 from fastattention_npu.bench.kernel_cases import SMALL_TILING, Case
 from fastattention_npu.config import load_tiling
 from fastattention_npu.errors import ConfigError
-from fastattention_npu.sim.launch import extent_bytes
-from fastattention_npu.sim.masks import mask_operand
+from fastattention_npu.kernel_call import extent_bytes
+from fastattention_npu.kernel_masks import mask_operand
 from tests.planning import SOC, plan
 
 MODES = ("tiling", "predicate", "full")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import fastattention_npu
-from fastattention_npu import layouts, reference, sim
+from fastattention_npu import kernel_call, layouts, reference, sim
 from fastattention_npu.errors import ArgumentError
 from fastattention_npu.sim import launch
 from fastattention_npu.yaml_file import config_names
@@ -297,7 +297,7 @@ def test_results_that_raced_are_not_returned_without_a_report(monkeypatch: pytes
 
 def test_ranges_that_overlap_end_together() -> None:
     ranges = {"q": (100, 50), "k": (120, 50), "v": (165, 10), "mask": (175, 5)}
-    assert launch.share_memory(ranges) == {"q": (100, 75), "k": (120, 55), "v": (165, 10), "mask": (175, 5)}
+    assert kernel_call.share_memory(ranges) == {"q": (100, 75), "k": (120, 55), "v": (165, 10), "mask": (175, 5)}
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from typing import Any
 from .._native import core
 from ..config import SocConfig, load_soc, load_tiling
 from ..dispatch import DEFAULT_SOC
-from ..sim.launch import default_threads, plan_problem
+from ..kernel_call import plan_problem
+from ..sim.launch import default_threads
 from ..sim.timing import time_plan
 from ..tuning import fields_of, neighbours
 from .prefill import BASELINES, NOTE, Case

@@ -14,10 +14,13 @@ import torch
 
 from .. import __version__, _native, cpu, cuda, limits
 from ..config import load_soc
-from ..dispatch import DEFAULT_SOC, NO_CARD, UNAVAILABLE
+from ..dispatch import DEFAULT_SOC, NO_CARD
 from ..errors import BackendUnavailableError, ConfigError
+from ..npu.runtime import kernels_library
 from ..sim.launch import default_threads
 from ..yaml_file import config_names, config_root
+from .bundle import CONTENTS, write_bundle
+from .npu_sim import SETTINGS_VARIABLE
 from .text import indent, table
 
 HEADER_ROOT_VARIABLE = "ASCENDC_HEADERS"  # folder with the genuine kernel_operator.h
@@ -33,6 +36,9 @@ def command(options: argparse.Namespace) -> int:
         print(json.dumps(rules) if options.json else describe_rules(rules))
         return 0
     report = examine()
+    if options.bundle:
+        print(f"wrote {write_bundle(Path(options.bundle), report)}: {CONTENTS}")
+        return 0
     print(json.dumps(report) if options.json else describe(report))
     return 0 if all(report["backends"][name]["works"] for name in ("cpu", "sim")) else 1
 
@@ -119,10 +125,29 @@ def _backends(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         rows["sim"] = {"works": False, "detail": str(error), "remedy": "install the package again"}
     if torch.cuda.is_available():
         rows["cuda"] = {"works": True, "detail": "CUDA tensors; see below", "remedy": ""}
-    for name, text in (UNAVAILABLE | ({} if "cuda" in rows else {"cuda": NO_CARD})).items():
-        detail, remedy = text.split("; ", 1)
-        rows[name] = {"works": False, "detail": detail, "remedy": remedy}
+    else:
+        detail, remedy = NO_CARD.split("; ", 1)
+        rows["cuda"] = {"works": False, "detail": detail, "remedy": remedy}
+    rows["npu"] = _npu_row(found)
     return rows
+
+
+def _npu_row(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether NPU tensors would find kernels; torch_npu is not imported, so a card that fails is not seen here."""
+    if os.environ.get(SETTINGS_VARIABLE):
+        return {"works": True, "detail": "a simulated NPU under torch_npu; its figures are simulated", "remedy": ""}
+    missing = []
+    if not found["torch_npu"]:
+        missing.append(("torch_npu is not installed", "pip install 'fastattention-npu[npu]'"))
+    if not found["cann"]:
+        missing.append(("there is no CANN", "source its set_env.sh"))
+    if _native.is_available() and kernels_library() is None:
+        missing.append(("the kernels were not built with CANN", "pip install . where ASCEND_HOME_PATH is set"))
+    if not missing:
+        return {"works": True, "detail": f"kernels for the NPU, torch_npu {found['torch_npu']}", "remedy": ""}
+    details, remedies = zip(*missing, strict=True)
+    remedy = ", ".join(remedies) + "; without a card: fastattn npu-sim -- PROGRAM"
+    return {"works": False, "detail": ", ".join(details), "remedy": remedy}
 
 
 def _advice(found: Mapping[str, Any]) -> list[str]:

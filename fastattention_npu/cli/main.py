@@ -13,7 +13,7 @@ from .. import __version__, _native
 from ..dispatch import DEFAULT_SOC
 from ..errors import BackendUnavailableError, RefusedError
 from ..limits import BACKENDS
-from . import bench, doctor, npu_sim, plan, report, run, trace, tune
+from . import bench, doctor, npu_sim, plan, report, run, selftest, trace, tune
 
 OK, WRONG, UNUSABLE = 0, 1, 2
 
@@ -50,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     item = commands.add_parser("run", help="run a shape and check it against float64", allow_abbrev=False)
     item.add_argument("shape", metavar="SHAPE.yaml", help=shape_help)
     item.add_argument("--backend", choices=BACKENDS, default="sim", help="where to run (default sim, simulated)")
-    _add_target(item)
+    _add_target(item, default_soc=None)
     item.add_argument("--seed", type=seed, default=0, help="of the random inputs (default 0)")
     item.add_argument("--threads", type=positive, help="CPU threads of the simulator (default all); changes no bit")
     item.add_argument("--checks", choices=("on", "off"), default="on", help="race and poison checks (default on)")
@@ -66,16 +66,23 @@ def make_parser() -> argparse.ArgumentParser:
     tune.add_parser(commands, positive)
     bench.add_parser(commands)
     npu_sim.add_parser(commands)
+    selftest.add_parser(commands)
 
     item = commands.add_parser("doctor", help="what this machine has and what works", allow_abbrev=False)
     item.add_argument("--json", action="store_true", help="one JSON object on standard output")
     item.add_argument("--rules", action="store_true", help="the rules of the chip that the simulator checks")
+    item.add_argument(
+        "--bundle", metavar="FILE.zip", help="write what a bug report needs: versions, SoC, self-test; no user data"
+    )
     item.set_defaults(function=doctor.command)
     return parser
 
 
-def _add_target(item: argparse.ArgumentParser) -> None:
-    item.add_argument("--soc", default=DEFAULT_SOC, help=f"SoC file or name in configs/soc (default {DEFAULT_SOC})")
+def _add_target(item: argparse.ArgumentParser, default_soc: str | None = DEFAULT_SOC) -> None:
+    more = "" if default_soc else ", on an NPU the card's own"
+    item.add_argument(
+        "--soc", default=default_soc, help=f"SoC file or name in configs/soc (default {DEFAULT_SOC}{more})"
+    )
     item.add_argument(
         "--tiling", metavar="FILE", help="tiling file or name in configs/tiling; default: op_host chooses"
     )

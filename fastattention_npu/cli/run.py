@@ -50,7 +50,20 @@ def describe(result: RunResult) -> str:
 
 def _host_lines(result: RunResult) -> list[str]:
     tflops = result.figures["tflops"]
+    if result.backend.name == "npu":
+        return _npu_lines(result)
     return [f"backend     {result.backend.name}, {result.wall_s:.6f} s, {tflops:.3f} TFLOPS (measured on this machine)"]
+
+
+def _npu_lines(result: RunResult) -> list[str]:
+    x = result.figures
+    how = f"SIMULATED ({x['runner']}, no chip was involved)" if result.simulated else "measured on the card"
+    launches = f"median of {x['launches']} launches" if x["launches"] > 1 else "one launch"
+    return [
+        f"backend     npu: {x['device']}, {how}",
+        f"time        {x['time_us']:.1f} us between events, {launches}",
+        f"rate        {x['tflops']:.2f} TFLOPS",
+    ]
 
 
 def _sim_lines(result: RunResult) -> list[str]:

@@ -11,8 +11,9 @@ from torch import Tensor
 from ..arguments import check_arguments
 from ..config import SocConfig, TilingConfig
 from ..dispatch import DEFAULT_SOC, make_backend
+from ..kernel_call import plan_problem
 from ..options import Options
-from .launch import SimReport, launch_flash_attention, plan_problem
+from .launch import SimReport, launch_flash_attention
 
 __all__ = ["SimReport", "flash_attention", "plan_problem"]
 

@@ -43,6 +43,9 @@ set(CMAKE_ASC_FLAGS "--npu-arch=${CMAKE_ASC_ARCHITECTURES}")
 if(NOT CMAKE_ASC_RUN_MODE STREQUAL npu)
     string(APPEND CMAKE_ASC_FLAGS " --run-mode=${CMAKE_ASC_RUN_MODE}")
 endif()
+if(CMAKE_ASC_RUN_MODE STREQUAL cpu AND EXISTS $ENV{ASCEND_HOME_PATH}/lib64/libascendcl.so)
+    link_libraries($ENV{ASCEND_HOME_PATH}/lib64/libascendcl.so)  # ACL is part of the run mode
+endif()
 if(CMAKE_ASC_RUN_MODE STREQUAL sim)
     link_libraries(-Wl,-rpath,$ENV{ASCEND_HOME_PATH}/tools/simulator/dav_2201/lib)
 endif()
@@ -68,6 +71,10 @@ if "-x" in kept:
     host = Path(kept[kept.index("-o") + 1] + ".cpp")
     host.write_text(re.sub(r"<<<.*?>>>", "", source.read_text(), flags=re.S))
     kept += ["-I{root}/fastattention_npu/sim/ascendc", "-I{root}", "-w", "-O0", str(host)]
+elif {stand_in!r}:
+    # What is linked runs in the embedded simulator: the stand-in has the launch interface too.
+    kept = [x for x in kept if not x.endswith(".o")]
+    kept += ["-Wl,--no-as-needed", "-L{stand_in}", "-lascendcl", "-Wl,-rpath,{stand_in}"]
 else:
     kept += ["-Wl,--unresolved-symbols=ignore-all"]
 sys.exit(subprocess.run(["g++", *kept]).returncode)
@@ -77,7 +84,8 @@ sys.exit(subprocess.run(["g++", *kept]).returncode)
 class FakeCann:
     """A toolkit in `folder`, and what its compiler was asked to do."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stand_in: Path | None = None, headers: Path | None = None) -> None:
+        """stand_in: folder of the libraries that run what is linked. headers: folder with acl/."""
         self.home = folder / "cann"
         self.log = folder / "bisheng.log"
         modules = {
@@ -91,7 +99,12 @@ class FakeCann:
             path = self.home / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        self.program("bisheng", BISHENG.format(log=str(self.log), root=ROOT))
+        self.program("bisheng", BISHENG.format(log=str(self.log), root=ROOT, stand_in=str(stand_in or "")))
+        if stand_in is not None:
+            # A linker script: the library finds its own dependencies only where it lies.
+            (self.home / "lib64/libascendcl.so").write_text(f"INPUT({stand_in / 'libascendcl.so'})\n")
+        if headers is not None:
+            (self.home / "include").symlink_to(headers)
 
     def program(self, name: str, python: str) -> Path:
         """A program of the toolkit, or of the driver, written in Python."""

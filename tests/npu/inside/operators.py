@@ -1,0 +1,232 @@
+"""The operators on npu:0 under the genuine torch_npu, their launches in the embedded simulator."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+
+import fastattention_npu as fa
+from fastattention_npu import ArgumentError, reference
+
+NPU = torch.device("npu:0")
+
+
+def inputs(s_q: int, s_kv: int, h_q: int = 2, h_kv: int = 2, d: int = 64, b: int = 1, dtype=torch.float16):
+    generator = torch.Generator().manual_seed(s_q * 1000 + s_kv)
+    shapes = [(b, s_q, h_q, d), (b, s_kv, h_kv, d), (b, s_kv, h_kv, d)]
+    return [torch.randn(shape, generator=generator).to(dtype) for shape in shapes]
+
+
+def assert_right(out: torch.Tensor, q, k, v, **options) -> None:
+    assert out.device == NPU
+    exact, _ = reference.attention_float64(q, k, v, **options)
+    same, _ = reference.attention_same_precision(q, k, v, **options)
+    assert reference.check(out.cpu(), exact, same).ok
+
+
+def to_npu(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    return [x.to(NPU) for x in tensors]
+
+
+CASES = {
+    "causal": ({"s_q": 100, "s_kv": 130}, {"causal": True}),
+    "grouped-bf16": ({"s_q": 64, "s_kv": 200, "h_q": 4, "h_kv": 2, "d": 80, "dtype": torch.bfloat16}, {}),
+    "window": ({"s_q": 128, "s_kv": 128}, {"window_size": (32, 0)}),
+    "softcap": ({"s_q": 33, "s_kv": 65}, {"softcap": 20.0}),
+    "one-query": ({"s_q": 1, "s_kv": 300, "b": 2}, {"causal": True}),
+}
+
+
+@pytest.mark.parametrize(("sizes", "options"), CASES.values(), ids=CASES)
+def test_flash_attn_func(sizes, options) -> None:
+    q, k, v = inputs(**sizes)
+    out = fa.flash_attn_func(*to_npu(q, k, v), **options)
+    window = options.get("window_size", (-1, -1))
+    plain = {name: x for name, x in options.items() if name != "window_size"}
+    assert_right(out, q, k, v, **plain, window_left=window[0], window_right=window[1])
+
+
+def test_packed_tensors_are_read_in_place() -> None:
+    q, k, v = inputs(96, 96)
+    qkv = torch.stack([q, k, v], 2).to(NPU)  # (b, s, 3, h, d)
+    assert_right(fa.flash_attn_qkvpacked_func(qkv, causal=True), q, k, v, causal=True)
+    kv = torch.stack([k, v], 2).to(NPU)
+    assert_right(fa.flash_attn_kvpacked_func(q.to(NPU), kv), q, k, v)
+
+
+def test_varlen() -> None:
+    lengths_q, lengths_k = [40, 0, 17], [64, 5, 33]
+    q, k, v = (x.squeeze(0) for x in inputs(sum(lengths_q), sum(lengths_k)))  # (tokens, h, d)
+    starts_q, starts_k = (torch.tensor([0, *x], dtype=torch.int32).cumsum(0).int() for x in (lengths_q, lengths_k))
+    arguments = (*to_npu(q, k, v, starts_q, starts_k), max(lengths_q), max(lengths_k))
+    out = fa.flash_attn_varlen_func(*arguments, causal=True)
+    host = fa.flash_attn_varlen_func(q, k, v, starts_q, starts_k, max(lengths_q), max(lengths_k), causal=True)
+    assert out.device == NPU
+    assert (out.cpu().float() - host.float()).abs().max() < 5e-3
+    for i in range(3):
+        rows, keys = slice(starts_q[i], starts_q[i + 1]), slice(starts_k[i], starts_k[i + 1])
+        if lengths_q[i]:
+            assert_right(out[rows][None], q[rows][None], k[keys][None], v[keys][None], causal=True)
+
+
+def test_key_counts_on_the_device() -> None:
+    q, k, v = inputs(20, 90, b=2)
+    used = torch.tensor([90, 31], dtype=torch.int32)
+    out, lse = torch.ops.fastattn.flash_attention(*to_npu(q, k, v), seqused_k=used.to(NPU))
+    assert_right(out, q, k, v, seqused_k=used)
+    assert lse.device == NPU
+    _, lse_exact = reference.attention_float64(q, k, v, seqused_k=used)
+    assert (lse.cpu() - lse_exact).abs().max() < 1e-3
+
+
+def test_nothing_to_do() -> None:
+    q, k, v = inputs(0, 16)
+    assert fa.flash_attn_func(*to_npu(q, k, v)).shape == (1, 0, 2, 64)
+
+
+def test_a_tiling_of_ones_own() -> None:
+    q, k, v = inputs(64, 64, d=64)
+    with fa.backend("npu", tiling="example_small"):
+        assert_right(fa.flash_attn_func(*to_npu(q, k, v)), q, k, v)
+        with pytest.raises(ArgumentError, match=r"npu inside backend\('npu'\)"):
+            fa.flash_attn_func(q, k, v)
+
+
+@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+def test_torch_compile(compiler: str) -> None:
+    q, k, v = inputs(48, 80)
+    compiled = torch.compile(lambda *x: fa.flash_attn_func(*x, causal=True), fullgraph=True, backend=compiler)
+    with torch.no_grad():
+        assert_right(compiled(*to_npu(q, k, v)), q, k, v, causal=True)
+
+
+def test_two_streams() -> None:
+    """Two independent chains, then one that waits for both: out = attention(out1, k, out2)."""
+    q, k, v = inputs(64, 64)
+    q_, k_, v_ = to_npu(q, k, v)
+    torch.npu.synchronize()
+    first, second = torch.npu.Stream(), torch.npu.Stream()
+    with torch.npu.stream(first):
+        out1 = fa.flash_attn_func(q_, k_, v_)
+        done = first.record_event()
+    with torch.npu.stream(second):
+        out2 = fa.flash_attn_func(q_, k_, v_, causal=True)
+        second.wait_event(done)
+        out = fa.flash_attn_func(out1, k_, out2)
+    second.synchronize()
+    assert_right(out1, q, k, v)
+    assert_right(out2, q, k, v, causal=True)
+    assert_right(out, out1.cpu(), k, out2.cpu())
+
+
+def test_many_launches_reuse_their_workspace() -> None:
+    q, k, v = inputs(64, 64)
+    held = to_npu(q, k, v)
+    outs = [fa.flash_attn_func(*held)]
+    torch.npu.synchronize()
+    before = torch.npu.memory_reserved()
+    outs += [fa.flash_attn_func(*held) for _ in range(4)]
+    torch.npu.synchronize()
+    assert torch.npu.memory_reserved() == before
+    assert all(torch.equal(outs[0].cpu(), x.cpu()) for x in outs)
+
+
+def test_a_graph_of_launches() -> None:
+    q, k, v = inputs(32, 64)
+    held = to_npu(q, k, v)
+    fa.flash_attn_func(*held)
+    torch.npu.synchronize()
+    graph = torch.npu.NPUGraph()
+    with torch.npu.graph(graph):
+        out = fa.flash_attn_func(*held)
+        out = fa.flash_attn_func(out, held[1], held[2])
+    for seed in (1, 2):
+        other = torch.randn(q.shape, generator=torch.Generator().manual_seed(seed)).half()
+        held[0].copy_(other)
+        torch.npu.synchronize()
+        graph.replay()
+        torch.npu.synchronize()
+        middle = fa.flash_attn_func(other.to(NPU), *held[1:]).cpu()
+        assert_right(out, middle, k, v)
+
+
+def test_a_graph_needs_a_first_call() -> None:
+    """A mask that is not on the device yet cannot be copied there during a capture."""
+    q, k, v = to_npu(*inputs(16, 32, d=16))
+    torch.npu.synchronize()
+    from fastattention_npu.npu.launch import mask_on
+
+    mask_on.cache_clear()
+    with pytest.raises(RuntimeError, match="once before the capture"), torch.npu.graph(torch.npu.NPUGraph()):
+        fa.flash_attn_func(q, k, v)
+
+
+def test_wrong_devices() -> None:
+    q, k, v = inputs(16, 16)
+    with pytest.raises(ArgumentError) as error:
+        fa.flash_attn_func(q.to(NPU), k, v.to("npu:1"))
+    assert "k.device = cpu: must be that of q, npu:0" in str(error.value)
+    assert "v.device = npu:1: must be that of q, npu:0" in str(error.value)
+
+
+def test_the_second_device_while_the_first_is_current() -> None:
+    q, k, v = inputs(16, 48)
+    out = fa.flash_attn_func(*(x.to("npu:1") for x in (q, k, v)))
+    assert out.device == torch.device("npu:1")
+    assert torch.npu.current_device() == 0
+    assert_right(out.to(NPU), q, k, v)
+
+
+def test_what_the_kernel_does_not_take() -> None:
+    q, k, v = to_npu(*(x.float() for x in inputs(16, 16)))
+    with pytest.raises(ArgumentError, match="one of fp16, bf16 on backend npu"):
+        fa.flash_attn_func(q, k, v)
+
+
+def test_another_thread() -> None:
+    q, k, v = inputs(16, 32)
+    results: list[torch.Tensor] = []
+    thread = threading.Thread(target=lambda: results.append(fa.flash_attn_func(*to_npu(q, k, v)).cpu().to(NPU)))
+    thread.start()
+    thread.join()
+    assert_right(results[0], q, k, v)
+
+
+def test_a_launch_that_the_simulated_chip_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workspace that is too small: the kernel leaves it, and the simulator's text reaches Python."""
+    from fastattention_npu.npu import launch
+
+    q, k, v = inputs(64, 64)
+    held = to_npu(q, k, v)
+    right = fa.flash_attn_func(*held)
+    torch.npu.synchronize()
+    make_call = launch.make_call
+
+    def stingy(*arguments):
+        call = make_call(*arguments)
+        return replace(call, plan=call.plan | {"workspace_bytes": 512})
+
+    monkeypatch.setattr(launch, "make_call", stingy)
+    fa.flash_attn_func(*held)
+    with pytest.raises(RuntimeError) as error:
+        torch.npu.synchronize()
+    assert "the simulated chip refused flash_attention_fwd" in str(error.value)
+    assert "workspace" in str(error.value)
+    monkeypatch.undo()
+    again = fa.flash_attn_func(*held)
+    torch.npu.synchronize()
+    assert torch.equal(right.cpu(), again.cpu())
+
+
+def test_time_between_events_is_simulated() -> None:
+    held = to_npu(*inputs(64, 64))
+    fa.flash_attn_func(*held)
+    start, end = (torch.npu.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    fa.flash_attn_func(*held)
+    end.record()
+    torch.npu.synchronize()
+    with fa.backend("sim"):
+        _, _, report = fa.sim.flash_attention(*(x.cpu() for x in held), return_report=True)
+    assert start.elapsed_time(end) * 1e3 == pytest.approx(report.figures["time_us"], rel=1e-2)

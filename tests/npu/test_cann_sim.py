@@ -1,0 +1,142 @@
+"""scripts/cann_sim: its cases, its commands, its collector. The toolkit is our own text (fake_cann.py), so that CANN's
+simulators have not run anything here; what is linked runs in the embedded simulator by way of the stand-in libraries.
+The profile is a sample in the documented format, written by us.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastattention_npu.cli.npu_sim import settings_text
+from fastattention_npu.config import load_soc
+from fastattention_npu.npu.runtime import stand_in_folder
+
+from .conftest import ROOT
+from .fake_cann import FakeCann
+
+sys.path.insert(0, str(ROOT / "scripts" / "cann"))
+
+import cases
+import collect
+import main as cann_sim
+
+SAMPLE = Path(__file__).parent / "profile_sample"
+PROFILER = """
+import pathlib, shutil, subprocess, sys
+arguments = sys.argv[1:]
+assert arguments[:2] == ["simulator", "--soc-version=Ascend910B1"], arguments
+output = arguments[2].removeprefix("--output=")
+shutil.copytree({sample!r}, output, dirs_exist_ok=True)
+sys.exit(subprocess.run(arguments[3:]).returncode)
+"""
+
+
+@pytest.fixture
+def cann(tmp_path: Path, torch_npu: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCann:
+    cann = FakeCann(tmp_path, stand_in_folder(), torch_npu / "torch_npu/include")
+    cann.program("msopprof", PROFILER.format(sample=str(SAMPLE)))
+    settings = tmp_path / "settings"
+    settings.write_text(settings_text(load_soc("ascend910b1"), devices=1, threads=2, checks=True))
+    extra = {"FASTATTN_NPU_SIM": str(settings), "LD_LIBRARY_PATH": str(stand_in_folder())}  # set_env.sh sets the latter
+    for name, value in cann.environment(**extra).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SOC_VERSION", raising=False)
+    return cann
+
+
+def run(tmp_path: Path, *options: str) -> int:
+    case = cases.CASES / "ragged_80.yaml"
+    return cann_sim.main(["--work", str(tmp_path / "work"), *options, str(case)])
+
+
+def test_both_runners(cann: FakeCann, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path) == 0, capsys.readouterr()
+    said = capsys.readouterr().out
+    assert "ragged_80                CPU twin         ok" in said
+    assert "ragged_80                cycle simulator  ok" in said
+    assert "aiv.vector" in said
+    # A result that differs is noticed, and so are cycles beyond the factor asked for.
+    case = cases.load(cases.CASES / "ragged_80.yaml", "Ascend910B1")
+    folder = tmp_path / "work/cpu/ragged_80"
+    assert cases.judge(case, folder) == []
+    content = bytearray((folder / "o.bin").read_bytes())
+    content[100] ^= 0x7F
+    content[101] ^= 0x7F
+    (folder / "o.bin").write_bytes(content)
+    assert cases.judge(case, folder)
+    (folder / "lse.bin").unlink()
+    assert "lse: was not written" in cases.judge(case, folder)
+    assert run(tmp_path, "--runner", "sim", "--within", "1.0001") == 1
+
+
+def test_a_run_that_fails_shows_its_output(
+    cann: FakeCann, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("FASTATTN_NPU_SIM")
+    assert run(tmp_path, "--runner", "cpu") == 2
+    assert "aclInit failed" in capsys.readouterr().err
+
+
+def test_every_case_has_a_plan_and_every_operand_a_line(tmp_path: Path) -> None:
+    for path in cases.CASES.glob("*.yaml"):
+        case = cases.load(path, "Ascend910B1")
+        cases.write(case, tmp_path / case.name)
+        lines = (tmp_path / case.name / "case.txt").read_text().splitlines()
+        assert len(lines) == 3 + len(cases._native.core().kernels()[cases.KERNEL]["operands"])
+
+
+def test_without_a_toolkit_one_line_says_so() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "ASCEND_HOME_PATH"}
+    done = subprocess.run([ROOT / "scripts/cann_sim"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr == "cann_sim: no CANN toolkit: ASCEND_HOME_PATH is ''; source its set_env.sh\n"
+
+
+def test_collector_on_the_sample() -> None:
+    cores = collect.profile_cycles(SAMPLE)
+    assert cores["core0.veccore1"] == {"mte2": 1500, "vector": 3600, "mte3": 700, "scalar": 300}
+    assert collect.busiest(cores) == {
+        "aic.mte2": 2400,
+        "aic.mte1": 1900,
+        "aic.cube": 900,
+        "aic.fixpipe": 3100,
+        "aic.scalar": 420,
+        "aiv.mte2": 1500,
+        "aiv.vector": 3600,
+        "aiv.mte3": 700,
+        "aiv.scalar": 300,
+    }
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda text: text.replace("pipe,", "pipeline,"), "no column pipe"),
+        (lambda text: text.replace("2400", "many"), "no number"),
+    ],
+)
+def test_collector_refuses_another_format(tmp_path: Path, damage, complaint: str) -> None:
+    shutil.copytree(SAMPLE, tmp_path / "sample")
+    table = next((tmp_path / "sample").glob("*/simulator/core0.cubecore0/*.csv"))
+    table.write_text(damage(table.read_text()))
+    with pytest.raises(collect.BadProfileError, match=complaint):
+        collect.profile_cycles(tmp_path / "sample")
+
+
+def test_collector_without_a_profile(tmp_path: Path) -> None:
+    with pytest.raises(collect.BadProfileError, match="wrote nothing"):
+        collect.profile_cycles(tmp_path)
+
+
+def test_times_are_judged() -> None:
+    same = {"aic.cube": 100, "aiv.vector": 200, "aic.scalar": 5}
+    assert cann_sim.time_reasons(same, same | {"aic.scalar": 500}, 1.5) == []
+    assert cann_sim.time_reasons(same, same | {"aiv.vector": 350}, None) == []
+    assert cann_sim.time_reasons(same, same | {"aiv.vector": 350}, 1.5) == [
+        "aiv.vector: 200 cycles against 350, a factor above 1.5"
+    ]
+    assert len(cann_sim.time_reasons(same, {"aic.cube": 100}, None)) == 1
