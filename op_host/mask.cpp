@@ -90,6 +90,14 @@ uint32_t MaskTensorOf(const Problem& p)
     return *p.maskDtype == "fp32" ? MASK_ADD_FP32 : NO_MASK_TENSOR;
 }
 
+double MaskTensorBytes(const Problem& p)
+{
+    const auto span = [](int64_t count, int64_t stride) { return static_cast<double>(count - 1) * stride; };
+    const double elements = span(p.b, p.maskStrides[0]) + span(p.hQ, p.maskStrides[1]) + span(p.sQ, p.maskStrides[2]) +
+                            static_cast<double>(p.sKv);
+    return elements * MaskElementBytes(MaskTensorOf(p));
+}
+
 void DeriveMaskTensor(FlashAttentionTiling& t)
 {
     const bool windows = t.windowLeft >= 0 || t.windowRight >= 0;
@@ -99,7 +107,7 @@ void DeriveMaskTensor(FlashAttentionTiling& t)
     }
 }
 
-void CheckMaskMode(const FlashAttentionTiling& t, Reasons& reasons)
+void CheckMaskMode(const FlashAttentionTiling& t, const SocSpec& soc, Reasons& reasons)
 {
     const bool windows = t.windowLeft >= 0 || t.windowRight >= 0;
     if (t.maskMode != MASK_FULL || !windows) {
@@ -108,6 +116,12 @@ void CheckMaskMode(const FlashAttentionTiling& t, Reasons& reasons)
     const char* instead = "use mask tiling or predicate";
     if (t.maskTensor != MASK_WINDOWS) {
         reasons.push_back({"mask", "full", "tiling or predicate with causal or a window and a mask tensor", instead});
+    }
+    const double bytes = static_cast<double>(t.seqQ) * t.seqKv;
+    if (bytes > soc.hbmBytes) {
+        reasons.push_back({"mask", "full: " + NumberText(bytes / (1 << 30)) + " GiB",
+                           "at most " + NumberText(soc.hbmBytes / (1 << 30)) + " GiB (HBM of " + soc.name + ")",
+                           instead});
     }
     if (t.hasCuSeqlens != 0 || t.hasSeqUsedKv != 0) {
         reasons.push_back({"mask", "full", "tiling or predicate where lengths are known on the device only", instead});

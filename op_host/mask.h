@@ -29,6 +29,9 @@ uint32_t MaskTensorOf(const Problem& problem);
 // MASK_FULL: gives the tiling the tensor of its windows, where there are windows and no other tensor.
 void DeriveMaskTensor(FlashAttentionTiling& tiling);
 // Why the mask mode cannot serve the tiling.
-void CheckMaskMode(const FlashAttentionTiling& tiling, Reasons& reasons);
+void CheckMaskMode(const FlashAttentionTiling& tiling, const SocSpec& soc, Reasons& reasons);
+
+// From the mask tensor's first element to the end of its last, 0 without one.
+double MaskTensorBytes(const Problem& problem);
 
 }  // namespace fastattn

@@ -167,13 +167,13 @@ Reasons CheckProblem(const Problem& p, const SocSpec& soc)
         return reasons;  // strides cannot be computed from impossible sizes
     }
     CheckMaskTensor(p, reasons);
-    double bytes = 0;
+    double bytes = MaskTensorBytes(p);
     for (const Operand& operand : OperandsOf(p)) {
         CheckStrides(p, operand, reasons);
         bytes += ExtentBytes(p, operand);
     }
     if (bytes > soc.hbmBytes) {
-        reasons.push_back({"q, k, v and o", NumberText(bytes / (1 << 30)) + " GiB",
+        reasons.push_back({"q, k, v, o and the mask", NumberText(bytes / (1 << 30)) + " GiB",
                            "at most " + NumberText(soc.hbmBytes / (1 << 30)) + " GiB (HBM of " + soc.name + ")",
                            "lower b, the heads or the sequence, or split them over devices"});
     }

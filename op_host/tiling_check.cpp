@@ -174,7 +174,7 @@ Reasons CheckTiling(const FlashAttentionTiling& tiling, const SocSpec& soc)
     Reasons reasons;
     CheckTiles(tiling, reasons);
     CheckSchedule(tiling, soc, reasons);
-    CheckMaskMode(tiling, reasons);
+    CheckMaskMode(tiling, soc, reasons);
     CheckStorage(tiling, soc, reasons);
     return reasons;
 }

@@ -167,6 +167,12 @@ REFUSED = [
         {"mask": "full"},
         "mask = full: must be tiling or predicate with causal or a window and a mask tensor",
     ),
+    ({"mask_dtype": "fp32", "mask_strides": (1 << 34, 0, 64, 1), "b": 2}, {}, "q, k, v, o and the mask = 64"),
+    (
+        {"s_q": 1 << 19, "s_kv": 1 << 19, "causal": True},
+        {"mask": "full"},
+        "mask = full: 256 GiB: must be at most 64 GiB",
+    ),
     ({}, {"mask": "ful"}, "mask = 'ful': must be one of tiling, predicate, full"),
     ({}, {"mask": 3}, "mask = 3: must be 0 to 2"),
 ]
