@@ -22,6 +22,7 @@ import torch
 from fastattention_npu import cpu
 
 Row = dict[str, Any]
+SETTLE_S = 0.05  # until the threads of the contender before have stopped spinning
 HEADS, HEAD_DIM, PREFILL_HEADS, PREFILL_TOKENS = 32, 128, 8, 2048
 
 
@@ -32,6 +33,7 @@ def best_in_turns(contenders: list[Callable[[], object]], rounds: int) -> list[f
     best = [float("inf")] * len(contenders)
     for _ in range(rounds):
         for i, run in enumerate(contenders):
+            time.sleep(SETTLE_S)
             start = time.perf_counter()
             run()
             best[i] = min(best[i], time.perf_counter() - start)
