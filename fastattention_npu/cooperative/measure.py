@@ -18,7 +18,7 @@ from .llama import Decoder
 from .plan import GB, CacheShape, Machine, OffloadPlan
 
 SAMPLE_BYTES = 1 << 30  # of one K and V sample and of one copy
-REPEATS = 7
+REPEATS = 15
 
 
 def median_seconds(accelerator: Accelerator, work: Callable[[], object], repeats: int = REPEATS) -> float:
@@ -76,18 +76,18 @@ def read_rate(
     return row * (long - short) / max(slow - quick, 1e-9) / GB, quick
 
 
-def dense_seconds(decoder: Decoder, batch: int, worker: HostWorker, launch_s: float) -> float:
-    """One layer's time without its attention: a step on an empty, resident cache."""
+def layer_seconds(decoder: Decoder, batch: int, worker: HostWorker, cpu_heads: int) -> float:
+    """One layer of a decode step with hardly any tokens, `cpu_heads` of its heads on the host."""
     config, accelerator = decoder.config, decoder.accelerator
     shape = config.cache_shape(batch, 16, decoder.dtype.itemsize)
-    with CooperativeKVCache(OffloadPlan(shape, (0,) * config.layers), accelerator, decoder.dtype) as cache:
+    with CooperativeKVCache(OffloadPlan(shape, (cpu_heads,) * config.layers), accelerator, decoder.dtype) as cache:
         tokens = torch.zeros(batch, dtype=torch.long)
 
         def step() -> None:
             cache.length = 1
             decoder.decode_step([(tokens, cache)], worker)
 
-        return max(0.0, median_seconds(accelerator, step) / config.layers - launch_s)
+        return median_seconds(accelerator, step) / config.layers
 
 
 def measure_machine(
@@ -111,7 +111,12 @@ def measure_machine(
     """
     cpu_gbps, round_trip_s = read_rate(accelerator, shape, dtype, worker, sample_bytes)
     gpu_gbps, launch_s = read_rate(accelerator, shape, dtype, None, sample_bytes)
-    dense_s = 0.0 if decoder is None else dense_seconds(decoder, shape.batch, worker, launch_s)
+    dense_s = 0.0
+    if decoder is not None:
+        dense_s = max(0.0, layer_seconds(decoder, shape.batch, worker, 0) - launch_s)
+        # Within a step an offloaded layer waits for the layer before: its launches show, which otherwise overlap.
+        serial_s = layer_seconds(decoder, shape.batch, worker, shape.kv_heads)
+        round_trip_s = max(round_trip_s, serial_s - dense_s)
     if accelerator.present:
         up, down = (copy_gbps(accelerator, to_device, sample_bytes) for to_device in (True, False))
         accelerator.api.empty_cache()
