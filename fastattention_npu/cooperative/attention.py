@@ -89,40 +89,43 @@ class Deferred(Future[torch.Tensor]):
 
 class Exchange:
     """What an offloaded layer's heads need in every step: pinned memory for q, new k and v on the way down and for o on
-    the way up, and the kernel's call over them, checked once. Its memory is free again when the layer's o has been
-    asked for in the compute stream, which orders everything that a later step does with it."""
+    the way up, and the kernel's call over them, checked once. A step may use it again once the one before has asked for
+    o in the compute stream, which orders all that follows."""
 
-    def __init__(self, cache: CooperativeKVCache, layer: int, queries: int, tokens: int, threads: int | None) -> None:
+    def __init__(self, cache: CooperativeKVCache, layer: int, tokens: int, threads: int | None) -> None:
         self.cache, (self.keys, self.values) = cache, cache.host[layer]
         batch, heads, _, d = self.keys.shape
+        queries = heads * cache.shape.heads // cache.shape.kv_heads
         make = cache.accelerator.host_tensor
         self.landed = make((batch, queries + 2 * heads, tokens, d), cache.dtype)
         self.out = make((batch, queries, tokens, d), cache.dtype)
         self.used = torch.empty(batch, dtype=torch.int32)
         self.new = self.landed[:, queries:].split(heads, 1)
-        self.attend = cpu.PreparedDecode(
+        self.decode = cpu.PreparedDecode(
             self.landed[:, :queries], self.keys, self.values, self.used, self.out, layout="BNSD", threads=threads
         )
 
-    def send(self, q: torch.Tensor, new: Pair) -> Callable[[], torch.Tensor]:
-        """Starts the copy down; what is returned waits for it, appends k and v, and attends."""
+    def send(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
+        """Starts the copy of q (b, s, h, d) and new k, v (b, s, c, d) down, packed: small copies cost latency."""
+        self.landed.copy_(torch.cat([q, k, v], 2).transpose(1, 2), non_blocking=True)
+
+    def work(self) -> Callable[[], torch.Tensor]:
+        """After send, before anything else is launched: what waits for the copy, appends k and v, and attends."""
         cache, at = self.cache, self.cache.length
-        # One packed transfer each way: small copies cost their latency, not their bytes.
-        self.landed.copy_(torch.cat([q, *new], 1), non_blocking=True)
         arrived = cache.accelerator.mark()
         if cache.accelerator.present:
             cache.bus_bytes += (self.landed.numel() + self.out.numel()) * self.landed.element_size()
 
-        def work() -> torch.Tensor:
+        def attend() -> torch.Tensor:
             cache.accelerator.host_waits(arrived)
             end = at + self.landed.shape[2]
             self.keys[:, :, at:end] = self.new[0]
             self.values[:, :, at:end] = self.new[1]
             self.used.fill_(end)
-            self.attend()
+            self.decode()
             return self.out
 
-        return work
+        return attend
 
 
 class HostWorker:
@@ -141,18 +144,22 @@ class HostWorker:
         self.pool.shutdown(wait=True, cancel_futures=True)
         core().cpu_set_spin_microseconds(-1)
 
-    def attend(
-        self, cache: CooperativeKVCache, layer: int, q: torch.Tensor, new: Pair, overlap: bool = False
-    ) -> Future[torch.Tensor]:
-        """q (b, h, s, d) and new k, v (b, c, s, d) of the host's heads, still on the accelerator; o (b, h, s, d).
+    def start(self, exchange: Exchange, overlap: bool) -> Future[torch.Tensor]:
+        """The host's part of a layer whose q, k and v are on their way; o (b, h, s, d) in host memory.
 
         overlap: on the worker's thread, at once; otherwise on the caller's, when it asks for the result.
         """
-        key = (layer, q.shape[2], self.threads)
+        return self.pool.submit(exchange.work()) if overlap else Deferred(exchange.work())
+
+    def attend(
+        self, cache: CooperativeKVCache, layer: int, q: torch.Tensor, new: Pair, overlap: bool = False
+    ) -> Future[torch.Tensor]:
+        """q (b, s, h, d) and new k, v (b, s, c, d) of the host's heads, still on the accelerator; o (b, h, s, d)."""
+        key = (layer, q.shape[1], self.threads)
         if key not in cache.exchanges:
-            cache.exchanges[key] = Exchange(cache, layer, q.shape[1], q.shape[2], self.threads)
-        work = cache.exchanges[key].send(q, new)
-        return self.pool.submit(work) if overlap else Deferred(work)
+            cache.exchanges[key] = Exchange(cache, layer, q.shape[1], self.threads)
+        cache.exchanges[key].send(q, *new)
+        return self.start(cache.exchanges[key], overlap)
 
 
 def cooperative_attention(
@@ -191,9 +198,9 @@ def cooperative_attention(
     qh = q.transpose(1, 2)
     host: Future[torch.Tensor] | None = None
     if own < k.shape[2]:
-        new = (k[:, :, own:].transpose(1, 2), v[:, :, own:].transpose(1, 2))
+        new = (k[:, :, own:], v[:, :, own:])
         if strategy == "cooperative" or not cache.accelerator.present:
-            host = worker.attend(cache, layer, qh[:, own * group :], new, overlap)
+            host = worker.attend(cache, layer, q[:, :, own * group :], new, overlap)
     device_o = None
     if own:
         cache.write_device(layer, k, v, at)
@@ -208,16 +215,17 @@ def cooperative_attention(
 def _classical(
     q: torch.Tensor, new: Pair, cache: CooperativeKVCache, layer: int, attention: DeviceAttention
 ) -> torch.Tensor:
-    """Attend offloaded heads on the accelerator over a copy of their K and V, fetching the next layer's meanwhile."""
+    """Attend offloaded heads on the accelerator over a copy of their K and V, fetching the next layer's meanwhile.
+    q (b, h, s, d); new k and v (b, s, c, d)."""
     at, s, accelerator = cache.length, q.shape[2], cache.accelerator
     if layer not in cache.staged or cache.staged[layer][2] < at:
         prefetch(cache, layer, at)
     slot, arrived, _ = cache.staged.pop(layer)
     accelerator.compute_waits(arrived)
-    heads = new[0].shape[1]
+    heads = new[0].shape[2]
     k, v = (x[:, :heads] for x in cache.staging[slot])
-    k[:, :, at : at + s].copy_(new[0])
-    v[:, :, at : at + s].copy_(new[1])
+    k[:, :, at : at + s].copy_(new[0].transpose(1, 2))
+    v[:, :, at : at + s].copy_(new[1].transpose(1, 2))
     with accelerator.copying():
         cache.copy_heads((k, v), cache.host[layer], at, at + s)
     offloaded = [other for other, c in enumerate(cache.plan.cpu_heads) if c]

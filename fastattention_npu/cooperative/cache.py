@@ -49,6 +49,7 @@ class CooperativeKVCache:
         self.staged: dict[int, tuple[int, Any, int]] = {}  # layer -> slot, event that ends its copy, tokens copied
         self.next_slot = 0
         self.exchanges: dict[tuple[int, int, int | None], Any] = {}  # of attention.HostWorker, made on first use
+        self.steps: dict[Any, Any] = {}  # step.DecodeStep of a decoder, made on first use
         try:
             self._allocate()
         except (RuntimeError, MemoryError) as e:
@@ -84,7 +85,8 @@ class CooperativeKVCache:
     def close(self) -> None:
         """Release both memories. The cache cannot be used afterwards."""
         self.accelerator.synchronize()  # transfers may still be writing into the memory
-        self.device, self.host, self.staging, self.staged, self.exchanges = [], [], [], {}, {}
+        self.device, self.host, self.staging, self.staged = [], [], [], {}
+        self.exchanges, self.steps = {}, {}
         if self.accelerator.present:
             # The next cache may have other block sizes; blocks kept for reuse would be cut up and partly lost.
             self.accelerator.api.empty_cache()

@@ -40,7 +40,6 @@ class Accelerator:
             self.device = torch.device(self.device.type, self.api.current_device())
         self.limit_bytes: int | None = None
         self.copies: Any = self.api.Stream(device=self.device) if self.api is not None and self.present else None
-        self.graph_pool: Any = None
 
     def limit_memory(self, limit_bytes: int) -> None:
         """Cap what torch's allocator may take on this device: what exceeds it fails as on a smaller card."""
@@ -79,21 +78,23 @@ class Accelerator:
         with self.api.stream(self.copies):
             yield
 
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+    def graph_pool(self) -> Any:
+        """A memory pool for graphs that are made and dropped together; None where there are no graphs."""
+        return self.api.graph_pool_handle() if self.present and hasattr(self.api, "CUDAGraph") else None
+
+    def capture(self, work: Callable[[], None], pool: Any) -> Callable[[], None]:
         """`work` as one launch, where the device has graphs (CUDA); elsewhere `work` itself.
 
-        It must read and write tensors that stay where they are, and wait for nothing. Graphs share one memory pool, so
-        what it leaves must lie in tensors made outside.
+        It must read and write tensors that stay where they are, and wait for nothing. Graphs of one pool reuse its
+        memory, so what a graph leaves must lie in tensors made outside.
         """
-        if not self.present or not hasattr(self.api, "CUDAGraph"):
+        if pool is None:
             return work
-        if self.graph_pool is None:
-            self.graph_pool = self.api.graph_pool_handle()
         current, side, graph = self.api.current_stream(self.device), self.api.Stream(self.device), self.api.CUDAGraph()
         side.wait_stream(current)
         with self.api.stream(side):
             work()  # libraries choose their kernels and take their workspaces outside the capture
-            graph.capture_begin(pool=self.graph_pool, capture_error_mode="thread_local")
+            graph.capture_begin(pool=pool, capture_error_mode="thread_local")
             work()
             graph.capture_end()
         current.wait_stream(side)

@@ -7,17 +7,16 @@ overlap the accelerator's. No tokenizer, no checkpoint: what it shows is time, m
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import rms_norm, silu
 
-from .attention import DeviceAttention, HostWorker, PrefillLayer, attend_bnsd, cooperative_attention
+from .attention import STRATEGIES, DeviceAttention, HostWorker, PrefillLayer, attend_bnsd
 from .cache import CooperativeKVCache
-from .dense import DenseStep
 from .device import Accelerator
 from .plan import CacheShape
+from .step import DecodeStep, Steps
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,6 @@ CONFIGS = {
     "tiny": DecoderConfig(layers=4, hidden=64, heads=4, kv_heads=2, head_dim=16, ffn=96, vocab=97),
 }
 
-Steps = Generator[None, None, torch.Tensor]
-
 
 class Decoder:
     """Random weights from `seed`: equal seeds on equal devices give equal weights."""
@@ -88,7 +85,6 @@ class Decoder:
         self.head = weights(c.vocab, c.hidden)
         exponents = torch.arange(0, c.head_dim, 2, dtype=torch.float64) / c.head_dim
         self.frequencies = (c.rope_base**-exponents).to(torch.float32).to(accelerator.device)
-        self.dense: dict[tuple[int, int], DenseStep] = {}  # of each sequence group and its batch
 
     def _norm(self, x: torch.Tensor) -> torch.Tensor:
         return rms_norm(x, (self.config.hidden,))
@@ -136,37 +132,14 @@ class Decoder:
         cache.commit(n)
         return self.logits(x)
 
-    @torch.no_grad()
     def _steps(
-        self,
-        group: int,
-        tokens: torch.Tensor,
-        cache: CooperativeKVCache,
-        worker: HostWorker,
-        strategy: str,
-        overlap: bool,
+        self, tokens: torch.Tensor, cache: CooperativeKVCache, worker: HostWorker, strategy: str, overlap: bool
     ) -> Steps:
-        """One decode step; yields while the host has this group's layer, so that another group can run."""
-        key = (group, tokens.shape[0])
-        if key not in self.dense:
-            self.dense[key] = DenseStep(self, tokens.shape[0])
-        dense = self.dense[key]
-        dense.start(tokens, cache.length)
-        for layer in range(self.config.layers):
-            pending = cooperative_attention(
-                *dense.project(layer),
-                cache,
-                layer,
-                worker,
-                strategy=strategy,
-                overlap=overlap,
-                attention=self.attention,
-            )
-            if pending.waits_for_host:
-                yield
-            pending.result(dense.o)
-        cache.commit(1)
-        return dense.finish()
+        cache.check_room(1)
+        key = (self, worker, strategy)
+        if key not in cache.steps:
+            cache.steps[key] = DecodeStep(self, cache, worker, strategy)
+        return cache.steps[key].run(tokens, overlap)
 
     def decode_step(
         self,
@@ -178,8 +151,10 @@ class Decoder:
 
         Groups take turns: while the host attends one group's offloaded heads, the accelerator computes another's.
         """
+        if strategy not in STRATEGIES:
+            raise ValueError(f"strategy is {strategy!r}, must be one of {', '.join(STRATEGIES)}")
         overlap = len(groups) > 1
-        running = [self._steps(i, *group, worker, strategy, overlap) for i, group in enumerate(groups)]
+        running = [self._steps(tokens, cache, worker, strategy, overlap) for tokens, cache in groups]
         logits: dict[int, torch.Tensor] = {}
         while len(logits) < len(running):
             for i, steps in enumerate(running):

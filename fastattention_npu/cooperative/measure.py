@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import torch
 
-from .attention import HostWorker, attend_bnsd
+from .attention import HostWorker
 from .cache import CooperativeKVCache
+from .card_attention import card_attention
 from .device import Accelerator, host_free_bytes
 from .llama import Decoder
 from .plan import GB, CacheShape, Machine, OffloadPlan
@@ -53,11 +54,12 @@ def decode_seconds(
             for x in pair:
                 x.normal_()
         cache.length = tokens
-        q = torch.randn(shape.batch, heads * group, 1, shape.head_dim, device=accelerator.device).to(dtype)
-        new = torch.randn(shape.batch, heads, 1, shape.head_dim, device=accelerator.device).to(dtype)
+        q = torch.randn(shape.batch, 1, heads * group, shape.head_dim, device=accelerator.device).to(dtype)
+        new = torch.randn(shape.batch, 1, heads, shape.head_dim, device=accelerator.device).to(dtype)
         if worker is None:
-            k, v = cache.device[0]
-            return median_seconds(accelerator, lambda: attend_bnsd(q, k, v, True))
+            used = torch.full((shape.batch,), tokens + 1, dtype=torch.int32, device=accelerator.device)
+            attend, _ = card_attention(accelerator, dtype)
+            return median_seconds(accelerator, lambda: attend(q, *cache.device[0], used, tokens + 1))
         return median_seconds(
             accelerator, lambda: worker.attend(cache, 0, q, (new, new)).result().to(accelerator.device)
         )  # fmt: skip
