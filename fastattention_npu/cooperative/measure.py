@@ -115,7 +115,9 @@ def measure_machine(
     gpu_gbps, launch_s = read_rate(accelerator, shape, dtype, None, sample_bytes)
     dense_s = 0.0
     if decoder is not None:
-        dense_s = max(0.0, layer_seconds(decoder, shape.batch, worker, 0) - launch_s)
+        resident_s = layer_seconds(decoder, shape.batch, worker, 0)
+        launch_s = min(launch_s, resident_s)  # within a step it is part of one launch
+        dense_s = resident_s - launch_s
         # Within a step an offloaded layer waits for the layer before: its launches show, which otherwise overlap.
         serial_s = layer_seconds(decoder, shape.batch, worker, shape.kv_heads)
         round_trip_s = max(round_trip_s, serial_s - dense_s)
