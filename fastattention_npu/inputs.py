@@ -43,7 +43,8 @@ def make_inputs(shape: ShapeConfig, seed: int = 0, device: str = "cpu") -> dict[
     if shape.sinks:
         arguments["sinks"] = normal(shape.h_q, dtype=torch.float32)
     if shape.mask is not None:
-        sizes = dict(zip("bhqk", (shape.b, shape.h_q, shape.s_q, shape.s_kv), strict=True))
+        keys = shape.s_kv if not shape.page_size else -(-shape.s_kv // shape.page_size) * shape.page_size
+        sizes = dict(zip("bhqk", (shape.b, shape.h_q, shape.s_q, keys), strict=True))
         size = [n if name in shape.mask_dims else 1 for name, n in sizes.items()]
         mask = normal(*size, dtype=torch.float32)
         threshold = 0.524  # of a standard normal number: HIDDEN_SHARE lie above

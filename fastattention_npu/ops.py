@@ -17,7 +17,7 @@ from .library import LIBRARY, TAGS
 from .options import Options, schema
 
 FLASH_ATTENTION = "fastattn::flash_attention"
-OTHER_DEVICES = ("XPU", "MPS")  # dispatch keys without a kernel: refused in our words
+OTHER_KEYS = ("XPU", "MPS", "SparseCPU", "SparseCsrCPU")  # without a kernel: refused in our words
 
 # The last stride may have to be 1, so a compiler may not choose other strides.
 LIBRARY.define(f"flash_attention(Tensor q, Tensor k, Tensor v, {schema()}) -> (Tensor out, Tensor lse)", tags=TAGS)
@@ -78,7 +78,7 @@ def _flash_attention_backward(ctx: Any, *grads: Tensor) -> NoReturn:
 LIBRARY.impl("flash_attention", _flash_attention_cpu, "CPU")
 LIBRARY.impl("flash_attention", _flash_attention_cuda, "CUDA")
 LIBRARY.impl("flash_attention", _flash_attention_npu, "PrivateUse1")
-for _key in OTHER_DEVICES:
+for _key in OTHER_KEYS:
     LIBRARY.impl("flash_attention", _flash_attention_elsewhere, _key)
 torch.library.register_fake(FLASH_ATTENTION, _flash_attention_fake, lib=LIBRARY)
 torch.library.register_autograd(FLASH_ATTENTION, _flash_attention_backward, lib=LIBRARY)

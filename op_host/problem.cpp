@@ -64,7 +64,7 @@ Strides ResolveStrides(const Problem& p, const Operand& operand)
     if (p.hasCuSeqlens) {
         strides[0] = 0;  // sequences are found by their first token
     }
-    if (operand.seq == 1) {
+    if (operand.seq == 1 && !p.hasCuSeqlens) {
         strides[1] = operand.dim;  // a single row has no pitch: what the tensor says may not fit the 16-bit field
     }
     return strides;

@@ -41,6 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
     "keys in use": {"seqused_k": [0, 50], "causal": True},
     "packed": {"layout": "tnd", "b": 4, "seqlens_q": [40, 0, 3, 7], "seqlens_k": [20, 9, 0, 70], "causal": True},
     "packed, keys in use": {"layout": "tnd", "seqlens_q": [40, 3], "seqlens_k": [20, 70], "seqused_k": [0, 33]},
+    "packed single tokens": {"layout": "tnd", "s_q": 1, "s_kv": 1, "seqlens_q": [1, 1], "seqlens_k": [1, 1]},
     "d_v": {"d_v": 48},
     "odd d": {"d": 7, "d_v": 3},
     "bf16": {"dtype": "bf16", "causal": True},

@@ -1,0 +1,86 @@
+"""Judges one case in this process: right against float64, or refused where it is illegal."""
+
+from typing import Any
+
+import torch
+
+from .. import ops, reference, sim  # noqa: F401  (ops defines torch.ops.fastattn)
+from .._native import core
+from ..config import TilingConfig
+from ..errors import RefusedError
+from ..inputs import make_inputs
+from ..shape_config import ShapeConfig, shape_from_dict
+from .faults import FAULTS
+from .problems import Case
+
+POOL_SEEDS = (
+    7  # more draws of a problem whose outputs are so few that the same-precision reference may be right by luck
+)
+Verdict = dict[str, str]  # how: ok, or the kind of finding; text
+OK: Verdict = {"how": "ok", "text": ""}
+
+
+def judge(case: Case) -> Verdict:
+    """Every exception is a finding, but a refusal of an illegal case."""
+    try:
+        return judge_illegal(case) if case["kind"] == "illegal" else judge_legal(case)
+    except RefusedError as error:
+        return {"how": "refused", "text": str(error)}
+    except Exception as error:
+        return {"how": f"raises {type(error).__name__}", "text": str(error)[:2000]}
+
+
+def judge_legal(case: Case) -> Verdict:
+    shape = shape_from_dict(case["shape"], "fuzz")
+    outcomes = [_outcome(shape, case, case["seed"])]
+    reasons = _reasons(outcomes)
+    if not reasons:
+        return OK
+    # The accuracy rule compares errors; over a handful of elements the reference's may be zero by luck. The same rule
+    # over several draws of the same problem has no such luck, and lets no wrong result through.
+    outcomes += [_outcome(shape, case, case["seed"] + i) for i in range(1, 1 + POOL_SEEDS)]
+    reasons = _reasons(outcomes)
+    return {"how": "wrong result", "text": "; ".join(reasons)} if reasons else OK
+
+
+def _outcome(shape: ShapeConfig, case: Case, seed: int) -> list[torch.Tensor]:
+    """[out, lse, exact out, exact lse, same-precision out, same-precision lse]"""
+    arguments = make_inputs(shape, seed)
+    exact = reference.attention_float64(**arguments)
+    same = reference.attention_same_precision(**arguments)
+    if case["backend"] == "cpu":
+        return [*torch.ops.fastattn.flash_attention(**arguments), *exact, *same]
+    tiling = TilingConfig(case["tiling"], "fuzz") if case["tiling"] else None
+    try:
+        out, lse, report = sim.flash_attention(**arguments, tiling=tiling, threads=1, return_report=True)
+    except RefusedError:
+        if tiling is None:
+            raise
+        # Not every tiling fits every problem; op_host's own choice must.
+        out, lse, report = sim.flash_attention(**arguments, threads=1, return_report=True)
+    if report.figures.get("hazards", 0):
+        raise core().SimulatorError(f"hazard: {report.figures['hazard_texts'][0]}")
+    return [out, lse, *exact, *same]
+
+
+def _reasons(outcomes: list[list[torch.Tensor]]) -> list[str]:
+    pooled = [torch.stack(tensors) for tensors in zip(*outcomes, strict=True)]
+    found = []
+    for i, name in enumerate(("out", "lse")):
+        found += [f"{name}: {x}" for x in reference.check(pooled[i], pooled[i + 2], pooled[i + 4]).reasons]
+    return found
+
+
+def judge_illegal(case: Case) -> Verdict:
+    shape = shape_from_dict(case["shape"], "fuzz")
+    arguments: dict[str, Any] | None = FAULTS[case["fault"]](make_inputs(shape, case["seed"]))
+    if arguments is None:
+        return OK  # the fault does not apply to this problem
+    try:
+        if case["backend"] == "cpu":
+            torch.ops.fastattn.flash_attention(**arguments)
+        else:
+            sim.flash_attention(**arguments, threads=1)
+    except RefusedError:
+        return OK
+    return {"how": "not refused", "text": f"fault {case['fault']!r} went through"}

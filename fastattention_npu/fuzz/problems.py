@@ -1,0 +1,84 @@
+"""Random legal problems over every feature: the content of a shape file, tiling fields, a backend and a seed.
+
+Sizes are small, so that a case takes a fraction of a second, and lie often at and around the borders of tiles.
+"""
+
+import random
+from typing import Any
+
+BORDERS = (1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129)
+LONG_BORDERS = (255, 256, 257, 300, 511, 513)
+HEAD_DIMS = (1, 7, 8, 16, 24, 32, 40, 64, 72, 80, 128, 192, 256)
+SMALL = {"block_q": 32, "block_kv": 256, "ring": 3, "preload": 2, "l1_tile_kv": 128, "l0_tile_kv": 64, "strip_rows": 8}
+TILINGS: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    SMALL | {"mask_block": 256, "block_dim": 1},
+    SMALL | {"block_q": 16, "ring": 2, "preload": 1, "block_dim": 2},
+    SMALL | {"block_q": 64, "strip_rows": 16, "block_dim": 2},
+    *(SMALL | {"block_dim": 3, "schedule": schedule} for schedule in (0, 1, 2)),
+    SMALL | {"mask": "predicate", "block_dim": 2},
+    SMALL | {"pack_gqa": 0, "block_dim": 2},
+    SMALL | {"pack_gqa": 1, "block_dim": 2},
+)
+Case = dict[str, Any]
+
+
+def legal_case(seed: int, index: int) -> Case:
+    """Case number `index` of a seed; the same for the same numbers."""
+    rng = random.Random(f"legal {seed} {index}")
+    backend = "cpu" if rng.random() < 0.15 else "sim"
+    shape = _sizes(rng)
+    packed = rng.random() < 0.25
+    _lengths(rng, shape, packed, backend)
+    _scores(rng, shape, packed)
+    tiling = dict(rng.choice(TILINGS)) if backend == "sim" else {}
+    return {"kind": "legal", "backend": backend, "shape": shape, "tiling": tiling, "seed": rng.randrange(2**31)}
+
+
+def _sizes(rng: random.Random) -> dict[str, Any]:
+    h_kv = rng.choice((1, 1, 1, 2, 3))
+    d = rng.choice(HEAD_DIMS) if rng.random() < 0.7 else rng.randint(1, 96)
+    s_q = rng.choice(BORDERS) if rng.random() < 0.6 else rng.randint(1, 150)
+    s_kv = rng.choice(BORDERS + LONG_BORDERS) if rng.random() < 0.6 else rng.randint(1, 350)
+    shape: dict[str, Any] = {"b": rng.choice((1, 1, 2, 3)), "s_q": s_q, "s_kv": s_q if rng.random() < 0.15 else s_kv}
+    shape |= {"h_q": h_kv * rng.choice((1, 1, 2, 4)), "h_kv": h_kv, "d": d}
+    if rng.random() < 0.3:
+        shape["d_v"] = rng.choice(HEAD_DIMS)
+    shape["dtype"] = rng.choice(("fp16", "bf16"))
+    return shape
+
+
+def _lengths(rng: random.Random, shape: dict[str, Any], packed: bool, backend: str) -> None:
+    b, s_q, s_kv = shape["b"], shape["s_q"], shape["s_kv"]
+    keys = [s_kv] * b
+    if backend == "cpu" and rng.random() < 0.3:
+        shape["page_size"] = rng.choice((16, 32, 48))
+    if packed:
+        shape["layout"] = "tnd"
+        shape["seqlens_q"] = [rng.choice((0, 1, s_q, rng.randint(0, s_q))) for _ in range(b)]
+        if "page_size" not in shape:
+            keys = shape["seqlens_k"] = [rng.choice((0, 1, s_kv, rng.randint(0, s_kv))) for _ in range(b)]
+    else:
+        shape["layout"] = rng.choice(("bshd", "bnsd", "bsh"))
+    if rng.random() < 0.25:
+        shape["seqused_k"] = [rng.choice((0, n, rng.randint(0, n))) for n in keys]
+
+
+def _scores(rng: random.Random, shape: dict[str, Any], packed: bool) -> None:
+    reach = max(shape["s_q"], shape["s_kv"])
+    if rng.random() < 0.4:
+        shape["causal"] = True
+    if rng.random() < 0.3:
+        shape["window"] = [rng.choice((-1, 0, rng.randint(0, reach))) for _ in range(2)]
+    if rng.random() < 0.2:
+        shape["softcap"] = round(rng.uniform(0.5, 30), 3)
+    if rng.random() < 0.2:
+        shape["alibi"] = rng.choice(("head", "batch"))
+    if rng.random() < 0.2:
+        shape["sinks"] = True
+    if not packed and rng.random() < 0.25:
+        shape["mask"] = rng.choice(("bool", "additive", "fp32"))
+        shape["mask_dims"] = "".join(x for x in "bhqk" if rng.random() < 0.6) or "k"
+    if rng.random() < 0.1:
+        shape["softmax_scale"] = rng.choice((0.0, -0.2, 0.01, 1.0))

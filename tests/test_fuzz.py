@@ -1,0 +1,114 @@
+"""The fuzzer: its 200 problems pass, and what it is there to find is found, shrunk and reported."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from fastattention_npu import fuzz, reference
+from fastattention_npu.config import load_shape
+from fastattention_npu.fuzz import __main__ as command
+from fastattention_npu.fuzz import faults, judge, shrink
+from fastattention_npu.fuzz.pool import Pool
+from fastattention_npu.fuzz.problems import Case, legal_case
+from fastattention_npu.limits import FEATURES
+
+assert fuzz.__doc__
+
+
+def test_200_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = command.main(["--count", "200", "--seed", "0", "--jobs", "2", "--out", str(tmp_path)])
+    assert status == 0, capsys.readouterr().out
+
+
+def test_problems_repeat_and_cover_the_features() -> None:
+    cases = [legal_case(5, i) for i in range(300)]
+    assert cases == [legal_case(5, i) for i in range(300)]
+    keys = {key for case in cases for key in case["shape"]}
+    assert keys >= {
+        "d_v",
+        "causal",
+        "window",
+        "softcap",
+        "alibi",
+        "sinks",
+        "mask",
+        "seqused_k",
+        "seqlens_q",
+        "page_size",
+    }
+    assert {case["shape"]["layout"] for case in cases} == {"bshd", "bnsd", "bsh", "tnd"}
+    assert len(keys) >= len(FEATURES)
+
+
+def test_every_fault_applies_to_some_problem() -> None:
+    cases = [legal_case(6, i) for i in range(60)]
+    arguments = [judge.make_inputs(judge.shape_from_dict(case["shape"], "a test"), 0) for case in cases]
+    for name, fault in faults.FAULTS.items():
+        assert any(fault(a) is not None for a in arguments), name
+
+
+@pytest.mark.parametrize(("key", "backend"), [("softcap", "sim"), ("window", "cpu"), ("sinks", "cpu")])
+def test_canary_a_wrong_reference_is_caught_and_shrunk(
+    key: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """References that forget a feature stand for a kernel that has it wrong."""
+    neutral: dict[str, Any] = {"softcap": {"softcap": 0.0}, "window": {"window_left": -1}, "sinks": {"sinks": None}}
+    for name in ("attention_float64", "attention_same_precision"):
+        genuine = getattr(reference, name)
+        monkeypatch.setattr(reference, name, lambda _genuine=genuine, **a: _genuine(**(a | neutral[key])))
+    monkeypatch.setattr(judge, "POOL_SEEDS", 1)
+    shape = {"b": 2, "s_q": 33, "s_kv": 40, "h_q": 2, "h_kv": 1, "d": 16, "layout": "bnsd", "causal": True}
+    shape |= {"softcap": 1.5, "window": [4, 9], "sinks": True, "alibi": "head", "d_v": 8}
+    failing = {"kind": "legal", "backend": backend, "shape": shape, "tiling": {}, "seed": 7}
+    verdict = judge.judge(failing)
+    assert verdict["how"] == "wrong result"
+    small = shrink.shrink(failing, verdict, judge.judge)
+    assert judge.judge(small)["how"] == "wrong result"
+    assert key in small["shape"]
+    assert set(small["shape"]) <= {"b", "s_q", "s_kv", "h_q", "h_kv", "d", "causal", key}
+    assert small["shape"]["s_q"] * small["shape"]["s_kv"] * small["shape"]["d"] <= 64
+    path = command.write_failure(tmp_path, 0, small, verdict)
+    assert yaml.safe_load(path.read_text()) == small["shape"]
+    assert load_shape(path).h_q == small["shape"]["h_q"]
+    monkeypatch.undo()
+    assert judge.judge(small) == judge.OK
+
+
+def test_canary_an_illegal_call_that_goes_through_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(faults.FAULTS, "none", lambda arguments: arguments)
+    case = legal_case(8, 0) | {"kind": "illegal", "fault": "none"}
+    assert judge.judge(case)["how"] == "not refused"
+    monkeypatch.setitem(faults.FAULTS, "none", lambda arguments: arguments | {"q": "not a tensor"})
+    assert judge.judge(case)["how"].startswith("raises")
+
+
+ONE_LINE = "import sys; sys.stdin.readline(); "
+
+
+@pytest.mark.parametrize(
+    ("code", "how"), [("import time; time.sleep(60)", "hang"), ("import os; os._exit(3)", "crash")]
+)
+def test_canary_a_crash_and_a_hang_are_findings(code: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastattention_npu.fuzz.pool.START_S", 2.0)
+    case: Case = legal_case(9, 0)
+    with Pool(1, 0.5, (sys.executable, "-c", ONE_LINE + code)) as pool:
+        assert [verdict["how"] for _, verdict in pool.map([case, case])] == [how, how]
+
+
+def test_a_lucky_reference_is_judged_over_more_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one channel the same-precision reference may be exact. A wrong result is not let through all the same."""
+    case = {"kind": "legal", "backend": "cpu", "tiling": {}, "seed": 0}
+    shape = {"b": 1, "s_q": 1, "s_kv": 3, "h_q": 1, "h_kv": 1, "d": 1, "dtype": "bf16"}
+    assert judge.judge(case | {"shape": shape}) == judge.OK
+    genuine = torch.ops.fastattn.flash_attention
+
+    def wrong(**arguments: Any) -> Any:
+        out, lse = genuine(**arguments)
+        return out * 1.05, lse
+
+    monkeypatch.setattr(judge.torch.ops.fastattn, "flash_attention", wrong)
+    assert judge.judge(case | {"shape": shape | {"s_kv": 40}})["how"] == "wrong result"
