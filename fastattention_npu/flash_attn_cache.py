@@ -71,16 +71,12 @@ def flash_attn_with_kvcache(
     if reasons:
         refuse(NAME, q, k_cache, v_cache, values, reasons)
     if k is not None:
-        refuse_before_writing(q, k_cache, v_cache, values)
+        if not torch.compiler.is_compiling():  # tracing checks with fake tensors, before anything is written
+            refuse(NAME, q, k_cache, v_cache, values, [])  # a call that will be refused must not change the cache
         torch.ops.fastattn.append_kv_cache_(k_cache, v_cache, k, v, used, cache_batch_idx, block_table)
         values["seqused_k"] = used + k.size(1)  # type: ignore[operator]
     out, lse = torch.ops.fastattn.flash_attention(q, k_cache, v_cache, **values)
     return (out, lse) if return_softmax_lse else out
-
-
-def refuse_before_writing(q: Tensor, k_cache: Tensor, v_cache: Tensor, values: dict[str, Any]) -> None:
-    """An attention call that would be refused must not have changed the cache."""
-    refuse(NAME, q, k_cache, v_cache, values, [])
 
 
 def _reasons(absent: dict[str, Tensor | None], k: Tensor | None, v: Tensor | None, used: Tensor | None) -> list[Reason]:
