@@ -15,7 +15,8 @@ from .._native import core
 from ..arguments import DTYPE_NAMES
 from ..config import SocConfig, TilingConfig, load_soc, load_tiling
 from ..dispatch import DEFAULT_SOC
-from ..sim.launch import default_threads, device_constants, extent_bytes
+from ..kernel_call import device_constants, extent_bytes
+from ..sim.launch import default_threads
 
 KERNEL = "attention_linear_allreduce"
 SCRATCH = ("attention", "lse", "partial")  # GM that the kernel writes and nobody reads afterwards
