@@ -1,9 +1,9 @@
 """`fastattn bench mask`: memory and simulated cycles of the ways in which a window reaches the scores.
 
 tiling: windows of one M-mask. predicate: column indices compared with each row's bounds. full: an S x S tensor of
-bytes. These three compute the same blocks, of the sizes that op_host chooses for `tiling`; what fits beside them in UB
-decides the rows of a strip. `alone` is the S x S tensor without `causal` or a window beside it: nothing tells the
-kernel what it may skip.
+bytes. These three compute the same blocks, of the sizes that op_host chooses for `tiling` where the mode's buffers fit
+beside them, else of its choice for the mode (--json shows them). `alone` is the S x S tensor without `causal` or a
+window beside it: nothing tells the kernel what it may skip.
 
 Memory is computed. Cycles are simulated, launch included, arithmetic left out, one head: up to --upto where the work
 grows with the square of the length, at every length with a window.
@@ -86,7 +86,10 @@ def _one(
     if mode == "alone":
         problem = dict(sizes) | {"mask_dtype": "bool", "mask_strides": (0, 0, sizes["s_kv"], 1)}
         overrides = {}
-    plan = core().plan(problem, dict(soc), overrides)
+    try:
+        plan = core().plan(problem, dict(soc), overrides)
+    except ValueError:  # the sizes leave no room for the mode's buffers
+        plan = core().plan(problem, dict(soc), {"mask": mode} if fields else overrides)
     tiling = plan["tiling"]
     cycles = time_plan(problem, plan, soc, threads=threads)["cycles"] if simulated else None
     memory = sizes["s_q"] * sizes["s_kv"] if mode in ("full", "alone") else constant_bytes(tiling)
