@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from fastattention_npu import _native, backends, reference
+from fastattention_npu.arguments import TORCH_DTYPES
 from fastattention_npu.config import ShapeConfig, load_shape
 from fastattention_npu.dispatch import Backend, make_backend
 from fastattention_npu.kernel_call import KERNEL, device_constants
 
 CASES = Path(__file__).parent / "cases"
-GIVEN = ("q", "k", "v", "seqused_k")  # operands that are arguments of the operator
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,10 @@ def load(path: Path, soc: str) -> Case:
     if shape.layout != "bshd":
         raise ValueError(f"{path}: layout = {shape.layout}: must be bshd, the layout that run_case writes")
     backend = make_backend("sim", soc=soc.lower())
-    return Case(shape, backend, backends.make_inputs(shape), backends.plan_shape(shape, backend))
+    arguments = backends.make_inputs(shape)
+    if arguments.get("attn_mask") is not None:
+        raise ValueError(f"{path}: attn_mask: must be left out; run_case reads no mask tensor")
+    return Case(shape, backend, arguments, backends.plan_shape(shape, backend))
 
 
 def write(case: Case, folder: Path) -> None:
@@ -48,12 +51,14 @@ def write(case: Case, folder: Path) -> None:
     tiling = case.plan["tiling"]
     constants = device_constants(tiling["mask_block"], tiling["mask"])
     files = {"tiling": case.plan["tiling_bytes"], "mask": constants.tobytes()}
-    files |= {name: raw_bytes(case.arguments[name]) for name in GIVEN if case.arguments.get(name) is not None}
+    operands = _native.core().kernels()[KERNEL]["operands"]
+    given = {name: case.arguments.get(name) for name in operands}
+    files |= {name: raw_bytes(x) for name, x in given.items() if isinstance(x, Tensor)}
     for name, content in files.items():
         (folder / f"{name}.bin").write_bytes(content)
     lines = [f"kernel {KERNEL}", f"block_dim {case.plan['block_dim']}", "tiling tiling.bin"]
     outputs = output_shapes(case.shape)
-    for name in _native.core().kernels()[KERNEL]["operands"]:
+    for name in operands:
         if name in files:
             lines.append(f"in {name}.bin")
         elif name in outputs:
@@ -70,9 +75,9 @@ def raw_bytes(x: Tensor) -> bytes:
 
 
 def output_shapes(shape: ShapeConfig) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    o = torch.Size((shape.b, shape.s_q, shape.h_q, shape.d))
+    o = torch.Size((shape.b, shape.s_q, shape.h_q, shape.head_dim_v))
     return {
-        "o": (o, backends.TORCH_DTYPES[shape.dtype]),
+        "o": (o, TORCH_DTYPES[shape.dtype]),
         "lse": (torch.Size((shape.b, shape.h_q, shape.s_q)), torch.float32),
     }
 

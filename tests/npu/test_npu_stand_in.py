@@ -39,11 +39,27 @@ def test_another_soc_and_the_programs_exit_status(torch_npu: Path) -> None:
     assert done.stdout.strip().endswith("Ascend910B4"), done.stderr
 
 
-def test_a_queued_operator_fails_too(torch_npu: Path) -> None:
-    """With torch_npu's task queue, which npu-sim switches off, the failure comes with the next synchronisation."""
-    program = "import torch; y = torch.ones(4).to('npu') + 1; torch.npu.synchronize(); print('computed', y.cpu())"
-    done = npu_sim("-c", program, TASK_QUEUE_ENABLE="1")
+QUEUED = """
+import torch, fastattention_npu as fa
+q = torch.randn(1, 64, 2, 64).half()
+there = q.to("npu")
+outs = [fa.flash_attn_func(there, there, there) for _ in range(3)]
+with fa.backend("sim"):
+    expected = fa.flash_attn_func(q, q, q)
+assert all(torch.equal(out.cpu(), expected) for out in outs)
+print("queued launches are right")
+y = torch.ones(4).to("npu") + 1
+torch.npu.synchronize()
+print("computed", y.cpu())
+"""
+
+
+def test_with_the_task_queue(torch_npu: Path) -> None:
+    """torch_npu's task queue, which npu-sim switches off: launches are right, and what is missing fails at the next
+    synchronisation."""
+    done = npu_sim("-c", QUEUED, TASK_QUEUE_ENABLE="1")
     assert done.returncode != 0
+    assert "queued launches are right" in done.stdout, done.stderr
     assert "computed" not in done.stdout
     assert "operator Add is CANN's" in done.stderr
 
