@@ -11,22 +11,22 @@
 namespace fastattn {
 namespace {
 
-// The kernel's passes over the scores of a strip (vector_stages.h, score_modifiers.h): scale, tree maximum, subtract,
-// tree sum, cast, one repeat each, and Exp. Passes whose rows lie a multiple of 512 B apart write into the bank that
-// the next repeat reads.
-constexpr double RUN_PASSES = 2;        // scale, cast: one run without gaps
-constexpr double STRIDED_PASSES = 3;    // tree maximum, subtract, tree sum
-constexpr double TREES = 2;             // chains of dependent steps, one a 64-column group
-constexpr double STRIP_WAITS = 18;      // dependent passes of a strip besides the trees' steps
-constexpr double BLOCK_REDUCTIONS = 4;  // two for the maximum, two for the sum, each with its longer tail
+// The kernel's passes over the scores of a strip (vector_stages.h, score_modifiers.h): maximum, scale less maximum,
+// sum, cast, one repeat each, and Exp. Scale less maximum reads a block a row besides the scores: every other repeat
+// meets it in a bank.
+constexpr double SIMPLE_PASSES = 4;
+constexpr double SPREAD_CONFLICTS = 0.5;  // of a repeat
+constexpr double STRIP_WAITS = 10;        // dependent steps of a strip
+constexpr double BLOCK_REDUCTION_WAITS =
+    3;                                  // of those: begin, shorten and end of the maxima and sums, with longer tails
 constexpr double LONG_WAITS = 2;        // Exp of the scores and of the rescale factors
+constexpr double SMALL_REPEATS = 4;     // a row: fold, shorten and end of both reductions
 constexpr double MASK_PASSES = 1;       // Select
 constexpr double PREDICATE_PASSES = 1;  // Compares
 // A mask tensor: booleans are widened to fp16 and compared, two columns a lane pair, then selected; numbers are
 // widened, unless they are fp32, and added.
 constexpr double BOOLEAN_PASSES = 2;
 constexpr double ADDITIVE_PASSES = 2;
-constexpr double OUTPUT_PASSES = 2;  // O * rescale + P·V
 
 uint32_t Fractals(uint32_t elems) { return static_cast<uint32_t>(CeilDiv(elems, FRACTAL_ROWS)); }
 
@@ -105,17 +105,23 @@ StageCost QkStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
 {
     StageCost stage;
     PipeCycles& c = stage.pipes;
-    c.mte1 = LoadLeftCycles(soc, shape.rows, t.headDimQk);
     stage.l1Tiles = static_cast<double>(CeilDiv(shape.cols, t.l1TileKv));
-    stage.l0Tiles = static_cast<double>(CeilDiv(shape.cols, t.l0TileKv));
     const double rowBytes = static_cast<double>(t.headDimQk) * HALF_BYTES;
     ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
         c.mte2Cube += LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.k.seq != t.headDimQk}, rates.keysBytesPerCycle);
-        c.mte1 += LoadL0Cycles(soc, keys, t.headDimQk, 1, soc.mte1L0bBytesPerCycle);
-        c.cube += MmadCycles(soc, shape.rows, keys, t.headDimQk);
-        c.fixpipe += FixpipeCycles(soc, shape.rows, keys);
     });
-    c.mte1 += soc.mte1StartCycles * stage.l0Tiles;  // the pipe runs dry: the Fixpipe sets the pace
+    ForEachTile(shape.rows, t.l0TileQ, [&](uint32_t rows) {
+        c.mte1 += LoadLeftCycles(soc, rows, t.headDimQk) * (SharesKeys(t) ? stage.l1Tiles : 1);
+        ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
+            stage.l0Tiles += 1;
+            c.mte1 += LoadL0Cycles(soc, keys, t.headDimQk, 1, soc.mte1L0bBytesPerCycle);
+            c.cube += MmadCycles(soc, rows, keys, t.headDimQk);
+            c.fixpipe += FixpipeCycles(soc, rows, keys);
+        });
+    });
+    if (t.interleave == 0) {
+        c.mte1 += soc.mte1StartCycles * stage.l0Tiles;  // the pipe runs dry: the Fixpipe sets the pace
+    }
     return stage;
 }
 
@@ -123,20 +129,24 @@ StageCost PvStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
 {
     StageCost stage;
     PipeCycles& c = stage.pipes;
-    stage.l1Tiles = static_cast<double>(CeilDiv(shape.cols, t.l1TileKv));
-    stage.l0Tiles = static_cast<double>(CeilDiv(shape.cols, t.l0TileKv));
     const double rowBytes = static_cast<double>(t.headDimV) * HALF_BYTES;
-    ForEachTile(shape.cols, t.l1TileKv, [&](uint32_t keys) {
-        c.mte2Cube +=
-            LoadL1Cycles(soc, {1.0 * shape.rows, 1.0 * keys * HALF_BYTES, keys != t.blockKv}, soc.mte2L1BytesPerCycle);
-    });
     ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
         c.mte2Cube += LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.v.seq != t.headDimV}, rates.keysBytesPerCycle);
-        c.mte1 += LoadLeftCycles(soc, shape.rows, keys);
-        c.mte1 += LoadL0Cycles(soc, keys, t.headDimV, Fractals(keys), soc.mte1L0bBytesPerCycle);
-        c.cube += MmadCycles(soc, shape.rows, t.headDimV, keys);
     });
-    c.fixpipe = FixpipeCycles(soc, shape.rows, t.headDimV);
+    ForEachTile(shape.rows, t.l0TileQ, [&](uint32_t rows) {
+        ForEachTile(shape.cols, t.l1TileP, [&](uint32_t keys) {
+            stage.l1Tiles += 1;
+            const bool gaps = keys != t.l1TileP;
+            c.mte2Cube += LoadL1Cycles(soc, {1.0 * rows, 1.0 * keys * HALF_BYTES, gaps}, soc.mte2L1BytesPerCycle);
+        });
+        ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
+            stage.l0Tiles += 1;
+            c.mte1 += LoadLeftCycles(soc, rows, keys);
+            c.mte1 += LoadL0Cycles(soc, keys, t.headDimV, Fractals(keys), soc.mte1L0bBytesPerCycle);
+            c.cube += MmadCycles(soc, rows, t.headDimV, keys);
+        });
+        c.fixpipe += FixpipeCycles(soc, rows, t.headDimV);
+    });
     return stage;
 }
 
@@ -163,19 +173,21 @@ StageCost SoftmaxStage(const FlashAttentionTiling& t, const SocSpec& soc, const 
     StageCost stage;
     PipeCycles& c = stage.pipes;
     const double groups = static_cast<double>(CeilDiv(shape.cols, REPEAT_FP32_ELEMS));
-    const bool gaps = shape.cols != t.blockKv;
+    const bool gaps = RoundUp(shape.cols, REPEAT_FP32_ELEMS) != RoundUp(shape.cols, MASK_ROW_ALIGN_ELEMS);
+    const double run = gaps ? StridedCycles(soc) : soc.vectorSimpleCycles;
+    const double exp = gaps ? std::max(soc.vectorExpCycles, StridedCycles(soc)) : soc.vectorExpCycles;
     ForEachStrip(t, shape.rows, [&](uint32_t rows) {
         stage.strips += 1;
         const double repeats = rows * groups;
-        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * shape.cols * FLOAT_BYTES, gaps});
-        const double run = gaps ? StridedCycles(soc) : soc.vectorSimpleCycles;
-        const double exp = gaps ? std::max(soc.vectorExpCycles, StridedCycles(soc)) : soc.vectorExpCycles;
-        c.vector += repeats * (RUN_PASSES * run + STRIDED_PASSES * StridedCycles(soc) + exp);
-        c.vector += (STRIP_WAITS + TREES * (groups - 1)) * WaitCycles(soc);
-        c.vector += BLOCK_REDUCTIONS * soc.vectorBlockReduceTailCycles + LONG_WAITS * soc.vectorLongTailCycles;
-        c.vector += TREES * rows * soc.vectorSimpleCycles;  // 64 -> 8
+        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * shape.cols * FLOAT_BYTES, shape.cols != t.blockKv});
+        c.vector += repeats * ((SIMPLE_PASSES - 1 + SPREAD_CONFLICTS) * soc.vectorSimpleCycles + run + exp);
+        c.vector += rows * (SMALL_REPEATS * soc.vectorSimpleCycles + soc.scalarIssueCycles);
+        c.vector += STRIP_WAITS * WaitCycles(soc) + LONG_WAITS * soc.vectorLongTailCycles;
+        c.vector += BLOCK_REDUCTION_WAITS * soc.vectorBlockReduceTailCycles;
         AddMaskCycles(t, soc, shape, rows, c);
-        c.mte3 += StoreUbCycles(soc, {1.0 * rows, 1.0 * shape.cols * HALF_BYTES, gaps});
+        ForEachTile(shape.cols, t.l1TileP, [&](uint32_t keys) {
+            c.mte3 += StoreUbCycles(soc, {1.0 * rows, 1.0 * keys * HALF_BYTES, keys != t.l1TileP});
+        });
     });
     return stage;
 }
@@ -185,11 +197,13 @@ StageCost UpdateStage(const FlashAttentionTiling& t, const SocSpec& soc, const B
     StageCost stage;
     const double groups = static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
     const bool gaps = PaddedDim(t.headDimV) != t.headDimV;
-    ForEachStrip(t, shape.rows, [&](uint32_t rows) {
+    // P·V comes through the slots of the scores; O, P·V and the factors meet in the banks.
+    const uint32_t loadRows = std::max(t.stripRows * t.blockKv / PaddedDim(t.headDimV), BLOCK_FP32_ELEMS);
+    stage.pipes.vector = WaitCycles(soc);  // Brcb of the rescale factors
+    ForEachTile(std::min(RowsPerVectorCore(shape.rows), shape.rows), loadRows, [&](uint32_t rows) {
         stage.strips += 1;
         stage.pipes.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * t.headDimV * FLOAT_BYTES, gaps});
-        stage.pipes.vector += (1 + OUTPUT_PASSES) * WaitCycles(soc);  // with the Brcb of the rescale factors
-        stage.pipes.vector += OUTPUT_PASSES * rows * groups * StridedCycles(soc);
+        stage.pipes.vector += WaitCycles(soc) + rows * groups * (soc.vectorSimpleCycles + StridedCycles(soc));
     });
     return stage;
 }
@@ -245,7 +259,7 @@ PipeCycles BusyOf(const BlockCost& block)
 
 double SoftmaxCyclesPerRepeat(const SocSpec& soc)
 {
-    return (RUN_PASSES + STRIDED_PASSES) * soc.vectorSimpleCycles + soc.vectorExpCycles;
+    return SIMPLE_PASSES * soc.vectorSimpleCycles + soc.vectorExpCycles;
 }
 
 BlockCost CostOfBlock(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape,

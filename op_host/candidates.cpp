@@ -14,7 +14,8 @@
 namespace fastattn {
 namespace {
 
-constexpr uint32_t MAX_BLOCK_Q = 128;
+constexpr uint32_t MAX_BLOCK_Q = 256;
+constexpr uint32_t MAX_L0_TILE_Q = 128;
 constexpr uint32_t MAX_L1_TILE_KV = 512;
 constexpr uint32_t MIN_L1_TILE_KV = 128;  // shorter tiles pay the DMA head too often
 
@@ -42,12 +43,24 @@ Values Choose(const Overrides& overrides, const char* name, const Values& grid, 
     return values;
 }
 
+// The largest divisor of whole fractals.
+uint32_t LargestTile(uint32_t rows, uint32_t atMost)
+{
+    uint32_t tile = std::min(rows, atMost);
+    while (rows % tile != 0) {
+        tile -= FRACTAL_ROWS;
+    }
+    return tile;
+}
+
 Values BlockQValues(const FlashAttentionTiling& base, const SocSpec& soc, const Overrides& overrides)
 {
     const uint64_t rows = RoundUp(static_cast<uint64_t>(base.seqQ) * PackedHeads(base), FRACTAL_ROWS);
-    Values grid = {MAX_BLOCK_Q, 64};
-    if (rows < MAX_BLOCK_Q) {
+    Values grid = {MAX_BLOCK_Q, MAX_L0_TILE_Q, 64};
+    if (rows < MAX_L0_TILE_Q) {
         grid = {static_cast<uint32_t>(rows)};
+    } else if (rows < MAX_BLOCK_Q) {
+        grid = {MAX_L0_TILE_Q, 64};
     }
     // Too few blocks to occupy every core: smaller ones spread the work.
     const double tasksOf64 = static_cast<double>(base.batch) * TaskHeads(base) * static_cast<double>(CeilDiv(rows, 64));
@@ -70,7 +83,7 @@ Values PackValues(const FlashAttentionTiling& base, const Overrides& overrides)
 
 Values BlockKvValues(const FlashAttentionTiling& base, const Overrides& overrides)
 {
-    Values grid = {512, 1024, 768, 256};
+    Values grid = {1024, 512, 768, 256};
     const auto l1Tile = overrides.find("l1_tile_kv");
     if (l1Tile != overrides.end()) {
         const uint64_t step = std::lcm<uint64_t>(MASK_ROW_ALIGN_ELEMS, static_cast<uint64_t>(l1Tile->second));
@@ -136,6 +149,16 @@ std::vector<std::pair<uint32_t, uint32_t>> RingPreloadValues(const Overrides& ov
 
 void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttentionTiling& t)
 {
+    if (overrides.count("l0_tile_q") == 0) {
+        t.l0TileQ = LargestTile(t.blockQ, MAX_L0_TILE_Q);
+    }
+    if (overrides.count("l1_tile_v") == 0) {
+        // Events are few: V of a block that several query tiles share takes two.
+        t.l1TileV = SharesKeys(t) ? std::max(t.blockKv / STAGES, t.l1TileKv) : t.l1TileKv;
+    }
+    if (overrides.count("l1_tile_p") == 0) {
+        t.l1TileP = t.l0TileKv;
+    }
     t.numBlocksQ = static_cast<uint32_t>(CeilDiv(t.seqQ, std::max<uint32_t>(BlockTokens(t), 1)));
     const double tasks = static_cast<double>(t.batch) * TaskHeads(t) * t.numBlocksQ;
     if (overrides.count("schedule") == 0) {
@@ -182,8 +205,11 @@ void AddCandidates(const FlashAttentionTiling& base, const SocSpec& soc, const O
                         for (const auto& [ring, preload] : RingPreloadValues(overrides)) {
                             t.ring = ring;
                             t.preload = preload;
-                            DeriveFields(soc, overrides, t);
-                            candidates.push_back(t);
+                            for (const uint32_t interleave : Choose(overrides, "interleave", {1, 0}, 1)) {
+                                t.interleave = interleave;
+                                DeriveFields(soc, overrides, t);
+                                candidates.push_back(t);
+                            }
                         }
                     }
                 }

@@ -14,6 +14,7 @@ namespace {
 constexpr uint32_t MAX_PITCH_ELEMS = 65535;  // srcDValue of ND2NZ
 // The projection of a block is spread over this share of the next block's attention, so that it ends before.
 constexpr double PROJECTION_SHARE = 0.75;
+constexpr int64_t FUSED_BLOCK_Q = 128;
 constexpr uint32_t MAX_LOAD_FRACTALS = 255;  // repeatTimes of LoadData
 
 int64_t Tokens(const Problem& p) { return p.hasCuSeqlens ? p.totalQ : p.b * p.sQ; }
@@ -34,9 +35,9 @@ MatmulTiling LinearTiling(const FusedProblem& problem, const FlashAttentionTilin
     m.coreM = m.m;
     m.coreN = m.n;
     m.baseM = t.blockQ;
-    m.baseN = Down(l0.l0c.slotBytes / FLOAT_BYTES / m.baseM, FRACTAL_ROWS);
-    const uint32_t fitsA = std::min(l0.l0a.slotBytes, l1.p.slotBytes) / HALF_BYTES / m.baseM;
-    const auto fitsB = [&] { return std::min(l0.l0b.slotBytes, l1.v.slotBytes) / HALF_BYTES / m.baseN; };
+    m.baseN = Down(l0.c.slotBytes / FLOAT_BYTES / m.baseM, FRACTAL_ROWS);
+    const uint32_t fitsA = std::min(l0.a.slotBytes, l1.p.slotBytes) / HALF_BYTES / m.baseM;
+    const auto fitsB = [&] { return std::min(l0.b.slotBytes, l1.v.slotBytes) / HALF_BYTES / m.baseN; };
     while (m.baseN > FRACTAL_ROWS && fitsB() < FRACTAL_ROWS) m.baseN = Down(m.baseN / 2, FRACTAL_ROWS);
     const uint32_t loadable = MAX_LOAD_FRACTALS / (m.baseN / FRACTAL_ROWS) * C0_B16_ELEMS;
     m.baseK = Down(std::min({fitsA, fitsB(), loadable}), C0_B16_ELEMS);
@@ -165,6 +166,14 @@ FusedPlan MakeFusedPlan(const FusedProblem& problem, const SocSpec& soc, const O
     Overrides forced = overrides;
     forced["schedule"] = TOKEN_ORDER;
     forced.try_emplace("block_dim", static_cast<int64_t>(soc.aicCores));
+    // The projection borrows the buffers that both products share, a query tile high.
+    forced["interleave"] = 0;
+    const auto blockQ = forced.find("block_q");
+    if (blockQ == forced.end()) {
+        const int64_t rows = std::min<int64_t>(problem.attention.sQ, FUSED_BLOCK_Q);
+        forced["block_q"] =
+            static_cast<int64_t>(RoundUp(static_cast<uint64_t>(std::max<int64_t>(rows, 1)), FRACTAL_ROWS));
+    }
     const Plan attention = MakePlan(problem.attention, soc, forced);
     FusedPlan plan{};
     plan.tiling.attention = attention.tiling;

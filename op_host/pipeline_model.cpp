@@ -37,7 +37,7 @@ Span Take(Pipe& pipe, const Span& before, double cycles, double steps, double be
 class GroupPipeline {
 public:
     GroupPipeline(const FlashAttentionTiling& t, const SocSpec& soc, const BlockCost& block)
-        : soc_(soc), block_(block), preload_(static_cast<int>(t.preload))
+        : soc_(soc), block_(block), preload_(static_cast<int>(t.preload)), interleave_(t.interleave != 0)
     {
     }
 
@@ -71,8 +71,11 @@ private:
         const double fixpipe = c.fixpipe;
         const Span stored = Take(fixpipe_, mmad, fixpipe, s.l0Tiles, s.l0Tiles, c.cube);
         const double held = stored.end - 2 * fixpipe / s.l0Tiles;
-        cube_.free = std::max(cube_.free, held);
-        mte1_.free = std::max(mte1_.free, held - c.cube / s.l0Tiles);
+        if (!interleave_) {
+            // Otherwise tiles of P·V fill the time that the Fixpipe needs.
+            cube_.free = std::max(cube_.free, held);
+            mte1_.free = std::max(mte1_.free, held - c.cube / s.l0Tiles);
+        }
         scalarCube_ = std::max(scalarCube_, mte1_.free - c.mte1 / s.l0Tiles);
         return stored.end + HandOff();
     }
@@ -122,6 +125,7 @@ private:
     const SocSpec& soc_;
     const BlockCost& block_;
     int preload_;
+    bool interleave_;
     Pipe mte2Cube_, mte1_, cube_, fixpipe_, mte2Vector_, vector_, mte3_;
     double scalarCube_ = 0;
     double scalarVector_ = 0;

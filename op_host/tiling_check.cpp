@@ -38,9 +38,11 @@ void PlaceCubeBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::ve
         placed.push_back(Place("L1", name, buffer, soc.l1Bytes - L1_MIX_RESERVED_BYTES, "lower l1_tile_kv or block_q"));
     }
     const L0Map l0 = MakeL0Map(t);
-    placed.push_back(Place("L0A", "l0a", l0.l0a, soc.l0aBytes, "lower block_q or l0_tile_kv"));
-    placed.push_back(Place("L0B", "l0b", l0.l0b, soc.l0bBytes, "lower l0_tile_kv"));
-    placed.push_back(Place("L0C", "l0c", l0.l0c, soc.l0cBytes, "lower block_q or l0_tile_kv"));
+    placed.push_back(Place("L0A", "l0a", l0.a, soc.l0aBytes, "lower l0_tile_q or l0_tile_kv"));
+    placed.push_back(Place("L0A", "l0aQ", l0.aQ, soc.l0aBytes, "lower l0_tile_q or l0_tile_kv"));
+    placed.push_back(Place("L0B", "l0b", l0.b, soc.l0bBytes, "lower l0_tile_kv"));
+    placed.push_back(Place("L0C", "l0c", l0.c, soc.l0cBytes, "lower l0_tile_q or l0_tile_kv"));
+    placed.push_back(Place("L0C", "l0cO", l0.cO, soc.l0cBytes, "lower l0_tile_q or l0_tile_kv"));
 }
 
 void PlaceVectorBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::vector<PlacedBuffer>& placed)
@@ -51,11 +53,13 @@ void PlaceVectorBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::
     for (const auto& [name, buffer] : {Named{"ubS", ub.s},
                                        {"ubP", ub.p},
                                        {"ubO", ub.o},
-                                       {"ubOPartial", ub.oPartial},
                                        {"ubMask", ub.mask},
                                        {"ubMaskBits", ub.maskBits},
                                        {"ubMaskHalf", ub.maskHalf},
-                                       {"ubReduce", ub.reduce},
+                                       {"ubWide", ub.wide},
+                                       {"ubEighths", ub.eighths},
+                                       {"ubFew", ub.few},
+                                       {"ubScale", ub.scale},
                                        {"ubBroadcast", ub.broadcast},
                                        {"ubRowMax", ub.rowMax},
                                        {"ubRowSum", ub.rowSum},
@@ -106,17 +110,36 @@ void CheckTiles(const FlashAttentionTiling& t, Reasons& reasons)
         reasons.push_back({"l1_tile_kv", Text(t.l1TileKv), "a divisor of block_kv = " + Text(t.blockKv),
                            "change l1_tile_kv or block_kv"});
     }
+    for (const auto& [name, tile] : {std::pair{"l1_tile_v", t.l1TileV}, {"l1_tile_p", t.l1TileP}}) {
+        if (t.blockKv % tile != 0 || tile % t.l0TileKv != 0) {
+            reasons.push_back(
+                {name, Text(tile),
+                 "a divisor of block_kv = " + Text(t.blockKv) + " and a multiple of l0_tile_kv = " + Text(t.l0TileKv),
+                 std::string("change ") + name + ", l0_tile_kv or block_kv"});
+        }
+    }
+    if (t.blockQ % t.l0TileQ != 0) {
+        reasons.push_back(
+            {"l0_tile_q", Text(t.l0TileQ), "a divisor of block_q = " + Text(t.blockQ), "change l0_tile_q or block_q"});
+    }
+    const L1Map l1 = MakeL1Map(t);
+    const uint32_t slots = l1.q.slots + l1.k.slots + l1.v.slots + l1.p.slots;
+    if (slots > EVENTS_PER_PIPE_PAIR) {
+        reasons.push_back({"buffers in L1", Text(slots),
+                           "at most " + Text(EVENTS_PER_PIPE_PAIR) + " (one event id of MTE2 and MTE1 each)",
+                           "raise l1_tile_v"});
+    }
     if (t.l1TileKv % t.l0TileKv != 0) {
         reasons.push_back({"l0_tile_kv", Text(t.l0TileKv), "a divisor of l1_tile_kv = " + Text(t.l1TileKv),
                            "change l0_tile_kv or l1_tile_kv"});
     }
-    // The largest single LoadData brings a whole K tile to L0B.
-    const uint64_t fractals =
-        CeilDiv(t.l0TileKv, FRACTAL_ROWS) * CeilDiv(std::max(t.headDimQk, t.headDimV), C0_B16_ELEMS);
+    // The largest single LoadData brings a whole tile of Q, K, V or P to L0A or L0B.
+    const uint64_t fractals = std::max(CeilDiv(t.l0TileKv, FRACTAL_ROWS), CeilDiv(t.l0TileQ, FRACTAL_ROWS)) *
+                              CeilDiv(std::max(t.headDimQk, t.headDimV), C0_B16_ELEMS);
     if (fractals > LOAD_DATA_MAX_FRACTALS) {
         reasons.push_back({"LoadData repeats of an L0 tile", Text(fractals),
                            "at most " + Text(LOAD_DATA_MAX_FRACTALS) + " fractals (repeatTimes is a uint8)",
-                           "lower l0_tile_kv"});
+                           "lower l0_tile_kv or l0_tile_q"});
     }
 }
 

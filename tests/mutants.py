@@ -12,7 +12,7 @@ CAUSAL = Case(100, 300, causal=True)
 PLAIN = Case(40, 600)
 TASKS = Case(70, 600, h_q=2)  # six tasks of three blocks on one core group
 # Both slots of L0C, 128 x 128 fp32 each, fill it to the last byte.
-FULL_L0C = Case(128, 256, d=128, tiling=SMALL_TILING | {"block_q": 128, "l0_tile_kv": 128})
+FULL_L0C = Case(128, 256, d=128, tiling=SMALL_TILING | {"block_q": 128, "l0_tile_kv": 128, "interleave": 0})
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ MUTANTS = {
     "buffer one block too large": Mutant(
         Edit(
             "flash_attention/storage.h",
-            "t.blockQ * MaxOf(dimV, t.l0TileKv) * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES",
-            "t.blockQ * MaxOf(dimV, t.l0TileKv) * FLOAT_BYTES + L0C_FRACTAL_BYTES, STAGES, L0C_FRACTAL_BYTES",
+            "t.l0TileQ * colsC * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES",
+            "t.l0TileQ * colsC * FLOAT_BYTES + L0C_FRACTAL_BYTES, STAGES, L0C_FRACTAL_BYTES",
         ),
         FULL_L0C,
         "refusal",
@@ -77,9 +77,9 @@ MUTANTS = {
     ),
     "stale ring slot": Mutant(
         Edit(
-            "flash_attention/cube_stages.h",
-            "const uint32_t ringSlot = block.index % tiling_->ring;",
-            "const uint32_t ringSlot = (block.index + tiling_->ring - 1) % tiling_->ring;",
+            "flash_attention/output_steps.h",
+            "ProbabilityOffset(t, block_.index % t.ring, row_, col_)",
+            "ProbabilityOffset(t, (block_.index + t.ring - 1) % t.ring, row_, col_)",
         ),
         TASKS,
         "poison",

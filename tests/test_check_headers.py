@@ -76,7 +76,7 @@ MISTAKES = {
     "wrong event": ("common/pipeline.h", "HardEvent::MTE2_V,", "HardEvent::MTE2_VEC,", "MTE2_VEC"),
     "unknown field": ("common/cube_tiles.h", "p.dValue = cols", "p.dValues = cols", "dValues"),
     "wrong memory": (
-        "flash_attention/cube_stages.h",
+        "flash_attention/cube_memory.h",
         "SetGlobalBuffer((__gm__ T*)",
         "SetGlobalBuffer((__ubuf__ T*)",
         "no matching member function for call to 'SetGlobalBuffer'",

@@ -48,7 +48,7 @@ def test_limit_is_the_hand_calculation() -> None:
     outputs = 32 * 16384 * 128
     assert limit["cube"] == pytest.approx(pairs * 128 * 2 / 4096 / 24)
     assert limit["fixpipe"] == pytest.approx((pairs + outputs) * 4 / 66 / 24)
-    assert limit["vector"] == pytest.approx(pairs / 64 * 7 / 48)
+    assert limit["vector"] == pytest.approx(pairs / 64 * 6 / 48)
     assert limit["hbm"] == pytest.approx((4 * outputs * 2 + 32 * 16384 * 4) / (SOC["shared.hbm_gbps"] * 1e9 / 1800e6))
     causal = plan(LLAMA | {"s_q": 300, "s_kv": 200, "h_q": 1, "h_kv": 1})["model"]["limit_pipe_cycles"]
     assert causal["cube"] == pytest.approx(np.tri(300, 200, -100).sum() * 128 * 2 / 4096 / 24)

@@ -108,7 +108,7 @@ def test_tiling_bytes_are_the_struct() -> None:
     answer = plan(LLAMA | {"has_seq_used_kv": True, "dtype": "bf16", "window_left": 7, "softcap": 3.0}
                   | {"mask_dtype": "bool", "mask_strides": (9, 8, 7, 1)}, mask="predicate")  # fmt: skip
     tiling = answer["tiling"]
-    fields = struct.unpack_from("<22Q8I2i6I2f15I4x", answer["tiling_bytes"])
+    fields = struct.unpack_from("<22Q8I2i6I2f19I4x", answer["tiling_bytes"])
     strides = [stride for name in (*"qkvo", "mask") for stride in tiling[f"{name}_strides"]]
     parts = ("bytes_per_group", "s_offset_bytes", "p_offset_bytes", "o_offset_bytes", "part_offset_bytes")
     assert list(fields[:15]) == strides
@@ -123,11 +123,12 @@ def test_tiling_bytes_are_the_struct() -> None:
     assert list(fields[32:36]) == [tiling[name] for name in flags]
     assert fields[37] == 1  # a boolean mask tensor
     assert fields[38:40] == (pytest.approx(tiling["softmax_scale"]), 3.0)
-    order = ("block_q", "block_kv", "ring", "preload", "l1_tile_kv", "l0_tile_kv", "strip_rows")
-    assert list(fields[40:47]) == [tiling[name] for name in order]
-    assert fields[47] == 1  # windows by predicate
+    tiles = ("l1_tile_kv", "l1_tile_v", "l1_tile_p", "l0_tile_q", "l0_tile_kv", "interleave", "strip_rows")
+    order = ("block_q", "block_kv", "ring", "preload", *tiles)
+    assert list(fields[40:51]) == [tiling[name] for name in order]
+    assert fields[51] == 1  # windows by predicate
     order = ("mask_block", "block_dim", "num_blocks_q", "pack_gqa", "schedule", "block_units", "task_units")
-    assert list(fields[48:]) == [tiling[name] for name in order]
+    assert list(fields[52:]) == [tiling[name] for name in order]
 
 
 # --- storage ---------------------------------------------------------------------------------------------------------
@@ -138,9 +139,10 @@ def test_storage_arithmetic_of_the_public_schedule() -> None:
     sizes = {row["name"]: row["slot_bytes"] * row["slots"] for row in answer["buffers"]}
     assert sizes["l1Q"] == 2 * 128 * 128 * 2
     assert sizes["l1K"] == sizes["l1V"] == 2 * 256 * 128 * 2
-    assert sizes["l1P"] == 2 * 128 * 256 * 2
+    assert sizes["l1P"] == 2 * 128 * 128 * 2
     assert sizes["l0a"] == sizes["l0b"] == 65536
     assert sizes["l0c"] == 131072
+    assert sizes["l0aQ"] == sizes["l0cO"] == 0  # the products take turns
     assert sizes["ubS"] == 2 * 16 * 512 * 4
     assert sizes["ubMask"] == 2 * 16 * 512 // 8
     assert sizes["ubO"] == 64 * 128 * 4
@@ -152,6 +154,17 @@ def test_storage_arithmetic_of_the_public_schedule() -> None:
     parts = 2 * 128 * (128 + 2) * 4  # O, row_max and row_sum of two partial results
     assert buffer(answer, "gmPart")["end_bytes"] == group + parts
     assert answer["workspace_bytes"] == 24 * (group + parts)
+
+
+def test_query_tiles_share_keys_in_l1() -> None:
+    answer = plan(LLAMA, block_q=256, block_kv=1024, interleave=1, l0_tile_kv=64, l1_tile_kv=256, strip_rows=8)
+    sizes = {row["name"]: (row["slots"], row["slot_bytes"]) for row in answer["buffers"]}
+    assert answer["tiling"]["l0_tile_q"] == 128
+    assert sizes["l1Q"] == (1, 256 * 128 * 2)
+    assert sizes["l1V"] == (2, 512 * 128 * 2)  # all of the block's keys
+    assert sizes["l1P"] == (2, 128 * 64 * 2)
+    assert sizes["l0aQ"] == (1, 128 * 128 * 2)
+    assert sizes["l0cO"] == (1, 128 * 128 * 4)
 
 
 def test_buffers_of_a_memory_do_not_overlap() -> None:
@@ -167,7 +180,7 @@ ONE_TOO_LARGE = [
     ({"strip_rows": 8, "block_q": 128}, "block_kv", range(256, 2048, 256), "UB", 196352 - 8192),
     ({"l0_tile_kv": 16, "block_kv": 1536, "strip_rows": 8}, "l1_tile_kv", (256, 512, 768), "L1", 524288 - 256),
     ({"block_q": 16, "block_kv": 256, "l1_tile_kv": 256}, "l0_tile_kv", (64, 128, 256), "L0B", 65536),
-    ({"l0_tile_kv": 64, "block_kv": 256, "strip_rows": 8}, "block_q", range(96, 176, 16), "L0A", 65536),
+    ({"l0_tile_kv": 64, "block_kv": 256, "strip_rows": 8, "block_q": 256}, "l0_tile_q", (64, 128, 256), "L0A", 65536),
 ]
 
 

@@ -126,6 +126,9 @@ def test_limits_table_is_what_the_code_obeys() -> None:
         "mask",
         "mask_block",
         "pack_gqa",
+        "l1_tile_v",
+        "l1_tile_p",
+        "l0_tile_q",
         "block_dim",
         "schedule",
     }

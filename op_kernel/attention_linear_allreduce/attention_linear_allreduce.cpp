@@ -25,7 +25,7 @@ __aicore__ inline MatmulMap ProjectionMap(const FlashAttentionTiling& tiling)
 {
     const L1Map l1 = MakeL1Map(tiling);
     const L0Map l0 = MakeL0Map(tiling);
-    return {l1.p, l1.v, l0.l0a, l0.l0b, l0.l0c};
+    return {l1.p, l1.v, l0.a, l0.b, l0.c};
 }
 
 template <class T>

@@ -60,13 +60,23 @@ __aicore__ inline void LoadRowsToL1(const AscendC::LocalTensor<T>& l1, const Asc
     LoadMatricesToL1(l1, gm, {1, 0, rows, cols, rowPitch}, stripRows);
 }
 
-// Left operand (rows x depth): zN -> zZ, one row or one column of fractals a call, whichever makes fewer calls.
+// rows x depth of a left operand in L1, from row0 (a multiple of 16) on; its column strips have stripRows rows.
+struct LeftTile {
+    uint32_t rows;
+    uint32_t depth;
+    uint32_t stripRows;
+    uint32_t row0;
+};
+
+// Left operand: zN -> zZ, one row or one column of fractals a call, whichever makes fewer calls.
 template <class T>
-__aicore__ inline void LoadLeft(const AscendC::LocalTensor<T>& l0a, const AscendC::LocalTensor<T>& l1, uint32_t rows,
-                                uint32_t depth)
+__aicore__ inline void LoadLeft(const AscendC::LocalTensor<T>& l0a, const AscendC::LocalTensor<T>& l1,
+                                const LeftTile& tile)
 {
-    const uint32_t rowFractals = Fractals(rows);
-    const uint32_t depthFractals = Fractals(depth);
+    const uint32_t rowFractals = Fractals(tile.rows);
+    const uint32_t depthFractals = Fractals(tile.depth);
+    const uint32_t stripFractals = Fractals(tile.stripRows);
+    const uint32_t start = Fractals(tile.row0);
     AscendC::LoadData2DParams p;
     p.ifTranspose = false;
     if (depthFractals < rowFractals) {
@@ -74,16 +84,16 @@ __aicore__ inline void LoadLeft(const AscendC::LocalTensor<T>& l0a, const Ascend
         p.srcStride = 1;
         p.dstGap = depthFractals - 1;
         for (uint32_t i = 0; i < depthFractals; ++i) {
-            p.startIndex = i * rowFractals;
+            p.startIndex = start + i * stripFractals;
             AscendC::LoadData(l0a[i * FRACTAL_ELEMS], l1, p);
         }
         return;
     }
     p.repeatTimes = depthFractals;
-    p.srcStride = rowFractals;
+    p.srcStride = stripFractals;
     p.dstGap = 0;
     for (uint32_t i = 0; i < rowFractals; ++i) {
-        p.startIndex = i;
+        p.startIndex = start + i;
         AscendC::LoadData(l0a[i * depthFractals * FRACTAL_ELEMS], l1, p);
     }
 }
@@ -138,10 +148,25 @@ __aicore__ inline void Multiply(const AscendC::LocalTensor<float>& l0c, const As
     AscendC::Mmad(l0c, l0a, l0b, p);
 }
 
-// l0c (rows x cols) -> GM rows in fp32.
+// Once a core, before StoreAccumulator.
+__aicore__ inline void SetRowMajorStores() { AscendC::SetFixpipeNz2ndFlag(1, 0, 0); }
+
+// l0c (rows x cols) -> GM rows in fp32. DataCopy takes whole fractals; Fixpipe takes any number of columns, but waits
+// for the store before it.
 __aicore__ inline void StoreAccumulator(const AscendC::GlobalTensor<float>& gm, const AscendC::LocalTensor<float>& l0c,
                                         uint32_t rows, uint32_t cols, uint32_t rowPitch)
 {
+    if (cols % FRACTAL_ROWS == 0) {
+        AscendC::DataCopyCO12DstParams p;
+        p.nSize = cols;
+        p.mSize = rows;
+        p.srcStride = Fractals(rows) * FRACTAL_ROWS;
+        p.dstStride = rowPitch;
+        p.quantPre = QuantMode_t::NoQuant;
+        p.nz2ndEn = true;
+        AscendC::DataCopy(gm, l0c, p);
+        return;
+    }
     AscendC::FixpipeParamsV220 p;
     p.nSize = cols;
     p.mSize = rows;

@@ -1,7 +1,7 @@
 // Row-wise vector operations on a strip: `rows` rows of fp32 in UB, `pitch` elements apart, of which the first `cols`
-// count. A statistic is one fp32 a row. Every call ends with a barrier, so that the next may use its result; masks are
-// left partial and the caller resets them at the end. Repeat and stride fields are 8 bits wide: rows <= 255, pitch <=
-// 255 * 8 (Ascend C documentation, "BinaryRepeatParams").
+// count. A statistic is one fp32 a row. Unless it says otherwise, a call ends with a barrier, so that the next may use
+// its result; masks are left partial and the caller resets them at the end. Repeat and stride fields are 8 bits wide:
+// rows <= 255, pitch <= 255 * 8 (Ascend C documentation, "BinaryRepeatParams").
 #pragma once
 #include "hardware.h"
 #include "kernel_operator.h"
@@ -28,20 +28,33 @@ __aicore__ inline uint32_t GroupLanes(const Strip& s, uint32_t col)
 
 __aicore__ inline void Ordered() { AscendC::PipeBarrier<PIPE_V>(); }
 
-// Repeats that cover a strip without gaps as one run, 0 when it has gaps or needs more than one instruction. A run
-// spares the bank conflicts of rows whose pitch is a multiple of the 512 B over which the UB's bank groups repeat.
+constexpr uint32_t MAX_REPEATS = 255;  // repeatTime is a uint8
+
+// Repeats that cover a strip without gaps as one run, 0 when it has gaps. A run spares the bank conflicts of rows whose
+// pitch is a multiple of the 512 B over which the UB's bank groups repeat.
 __aicore__ inline uint32_t RunRepeats(const Strip& s)
 {
     const uint32_t elems = s.rows * s.pitch;
-    const bool whole = s.cols == s.pitch && elems % REPEAT_FP32_ELEMS == 0;
-    return whole && elems / REPEAT_FP32_ELEMS <= 255 ? elems / REPEAT_FP32_ELEMS : 0;
+    return s.cols == s.pitch && elems % REPEAT_FP32_ELEMS == 0 ? elems / REPEAT_FP32_ELEMS : 0;
+}
+
+// Calls body(first element, repeats) for the instructions that a run of so many repeats takes.
+template <class Body>
+__aicore__ inline void ForRun(uint32_t repeats, const Body& body)
+{
+    for (uint32_t done = 0; done < repeats; done += MAX_REPEATS) {
+        const uint32_t left = repeats - done;
+        body(done * REPEAT_FP32_ELEMS, left < MAX_REPEATS ? left : MAX_REPEATS);
+    }
 }
 
 __aicore__ inline void ScaleRows(const Strip& s, float factor)
 {
     if (RunRepeats(s) != 0) {
-        AscendC::Muls(s.data, s.data, factor, static_cast<uint64_t>(REPEAT_FP32_ELEMS), RunRepeats(s),
-                      AscendC::UnaryRepeatParams(1, 1, 8, 8));
+        ForRun(RunRepeats(s), [&](uint32_t at, uint32_t repeats) {
+            AscendC::Muls(s.data[at], s.data[at], factor, static_cast<uint64_t>(REPEAT_FP32_ELEMS), repeats,
+                          AscendC::UnaryRepeatParams(1, 1, 8, 8));
+        });
         Ordered();
         return;
     }
@@ -94,6 +107,28 @@ __aicore__ inline void SubtractRowStatistic(const Strip& s, const UbFloat& sprea
     Ordered();
 }
 
+// data = factor * data + shift of the row; factor is one 32 B block, shift is given spread over one block a row. Row by
+// row, for along a row neighbouring repeats use different bank groups. cols must be a multiple of 64.
+__aicore__ inline void ScaleAndShiftRows(const Strip& s, const UbFloat& factor, const UbFloat& spread)
+{
+    for (uint32_t row = 0; row < s.rows; ++row) {
+        AscendC::FusedMulAdd(s.data[row * s.pitch], factor, spread[row * BLOCK_FP32_ELEMS],
+                             static_cast<uint64_t>(REPEAT_FP32_ELEMS), s.cols / REPEAT_FP32_ELEMS,
+                             AscendC::BinaryRepeatParams(1, 0, 0, 8, 0, 0));
+    }
+    Ordered();
+}
+
+// data = factor of the row * data + addend; the factor is given spread over one block a row.
+__aicore__ inline void ScaleAndAddRows(const Strip& s, const UbFloat& spread, const Strip& addend)
+{
+    for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
+        AscendC::FusedMulAdd(s.data[col], spread, addend.data[col], static_cast<uint64_t>(GroupLanes(s, col)), s.rows,
+                             AscendC::BinaryRepeatParams(1, 0, 1, PitchBlocks(s), 1, PitchBlocks(addend)));
+    }
+    Ordered();
+}
+
 __aicore__ inline void MultiplyRowStatistic(const Strip& s, const UbFloat& spread)
 {
     const uint32_t blocks = PitchBlocks(s);
@@ -119,8 +154,10 @@ __aicore__ inline void AddRows(const Strip& s, const Strip& addend)
     const uint32_t blocks = PitchBlocks(s);
     const uint32_t addendBlocks = PitchBlocks(addend);
     if (RunRepeats(s) != 0 && addendBlocks == blocks) {
-        AscendC::Add(s.data, s.data, addend.data, static_cast<uint64_t>(REPEAT_FP32_ELEMS), RunRepeats(s),
-                     AscendC::BinaryRepeatParams(1, 1, 1, 8, 8, 8));
+        ForRun(RunRepeats(s), [&](uint32_t at, uint32_t repeats) {
+            AscendC::Add(s.data[at], s.data[at], addend.data[at], static_cast<uint64_t>(REPEAT_FP32_ELEMS), repeats,
+                         AscendC::BinaryRepeatParams(1, 1, 1, 8, 8, 8));
+        });
         Ordered();
         return;
     }
@@ -175,8 +212,10 @@ __aicore__ inline void AbsRows(const Strip& s)
 __aicore__ inline void ExpRows(const Strip& s)
 {
     if (RunRepeats(s) != 0) {
-        AscendC::Exp(s.data, s.data, static_cast<uint64_t>(REPEAT_FP32_ELEMS), RunRepeats(s),
-                     AscendC::UnaryRepeatParams(1, 1, 8, 8));
+        ForRun(RunRepeats(s), [&](uint32_t at, uint32_t repeats) {
+            AscendC::Exp(s.data[at], s.data[at], static_cast<uint64_t>(REPEAT_FP32_ELEMS), repeats,
+                         AscendC::UnaryRepeatParams(1, 1, 8, 8));
+        });
         Ordered();
         return;
     }
@@ -188,21 +227,21 @@ __aicore__ inline void ExpRows(const Strip& s)
     Ordered();
 }
 
-// Narrows to 16 bits with the same pitch in elements.
+// Narrows to 16 bits with the same pitch in elements. No barrier: the copy that follows waits for a flag.
 template <class T>
 __aicore__ inline void NarrowRows(const AscendC::LocalTensor<T>& dst, uint32_t dstPitch, const Strip& s)
 {
     if (RunRepeats(s) != 0 && dstPitch == s.pitch) {
-        AscendC::Cast(dst, s.data, AscendC::RoundMode::CAST_RINT, static_cast<uint64_t>(REPEAT_FP32_ELEMS),
-                      RunRepeats(s), AscendC::UnaryRepeatParams(1, 1, 4, 8));
-        Ordered();
+        ForRun(RunRepeats(s), [&](uint32_t at, uint32_t repeats) {
+            AscendC::Cast(dst[at], s.data[at], AscendC::RoundMode::CAST_RINT, static_cast<uint64_t>(REPEAT_FP32_ELEMS),
+                          repeats, AscendC::UnaryRepeatParams(1, 1, 4, 8));
+        });
         return;
     }
     for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
         AscendC::Cast(dst[col], s.data[col], AscendC::RoundMode::CAST_RINT, GroupLanes(s, col), s.rows,
                       AscendC::UnaryRepeatParams(1, 1, dstPitch / C0_B16_ELEMS, PitchBlocks(s)));
     }
-    Ordered();
 }
 
 enum class RowReduction { MAX, SUM };

@@ -125,7 +125,7 @@ private:
     // The same for 16-bit values, widened 64 columns at a time.
     __aicore__ inline void AddNarrow(const Strip& s, const AscendC::LocalTensor<T>& values, bool shared)
     {
-        const UbFloat wide = Ub<float>(ub_.reduce, 0);
+        const UbFloat wide = Ub<float>(ub_.wide, 0);
         for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
             const uint32_t lanes = GroupLanes(s, col);
             AscendC::Cast(wide, values[col], AscendC::RoundMode::CAST_NONE, static_cast<uint64_t>(lanes),

@@ -24,25 +24,26 @@ enum OutputEvent : int32_t {
     UB_P_EVENT = 0,  // UB -> GM: probabilities and output rows
     UB_STATISTICS_EVENT = 2,
     UB_O_EVENT = 3,
-    UB_O_PARTIAL_EVENT = 2,  // GM -> UB
-    UB_PART_EVENT = 6,
+    UB_PART_EVENT = 6,  // GM -> UB
 };
 
 template <class T>
 class OutputStage {
 public:
+    // loads: the ring of ub.s, which brings P·V as well as scores.
     __aicore__ inline void Init(const FlashAttentionTiling& tiling, const UbMap& ub, const Operands& operands,
-                                uint32_t group)
+                                uint32_t group, UbInRing& loads)
     {
+        ringLoads_ = &loads;
         tiling_ = &tiling;
         ub_ = ub;
         workspace_ = operands.workspace;
         group_ = group;
         pitch_ = PaddedDim(tiling.headDimV);
+        loadRows_ = LoadRows(tiling);
         gmOut_.SetGlobalBuffer((__gm__ T*)operands.o);
         gmLse_.SetGlobalBuffer((__gm__ float*)operands.lse);
         gmO_.SetGlobalBuffer((__gm__ float*)(operands.GroupWorkspace(tiling, group) + tiling.workspaceOOffsetBytes));
-        ringPartial_.Init(UB_O_PARTIAL_EVENT, STAGES);
         ringPart_.Init(UB_PART_EVENT, 1);
         ringRows_.Init(UB_P_EVENT, STAGES);
         ringStatistics_.Init(UB_STATISTICS_EVENT, 1);
@@ -51,7 +52,6 @@ public:
 
     __aicore__ inline void Drain()
     {
-        ringPartial_.Drain();
         ringPart_.Drain();
         ringRows_.Drain();
         ringStatistics_.Drain();
@@ -67,20 +67,23 @@ public:
         if (block.first) {
             slotO_ = ringO_.Acquire();
         }
+        const UbFloat spread = Ub<float>(ub_.broadcast, 0);
+        if (!block.first && share.rows != 0) {
+            SpreadRowStatistic(spread, rescale, share.rows);
+        }
         const uint64_t first = static_cast<uint64_t>(block.index % tiling_->ring) * tiling_->blockQ + share.row0;
-        for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
-            const Strip output = OutputStrip(row, share.rows);
-            const uint32_t slot = ringPartial_.Acquire();
+        for (uint32_t row = 0; row < share.rows; row += loadRows_) {
+            const Strip output = OutputStrip(row, share.rows, loadRows_);
+            const uint32_t slot = ringLoads_->Acquire();
             const Strip partial = LoadStrip(slot, gmO_[(first + row) * pitch_], output.rows);
-            ringPartial_.Publish(slot);
-            ringPartial_.Await(slot);
+            ringLoads_->Publish(slot);
+            ringLoads_->Await(slot);
             if (block.first) {
                 CopyRows(output, partial);
             } else {
-                Rescale(output, rescale[row]);
-                AddRows(output, partial);
+                ScaleAndAddRows(output, spread[row * BLOCK_FP32_ELEMS], partial);
             }
-            ringPartial_.Release(slot);
+            ringLoads_->Release(slot);
         }
     }
 
@@ -106,7 +109,8 @@ public:
             return;
         }
         slotO_ = ringO_.Acquire();
-        AscendC::Duplicate(OutputStrip(0, share.rows).data, 0.0F, static_cast<int32_t>(share.rows * pitch_));
+        AscendC::Duplicate(OutputStrip(0, share.rows, share.rows).data, 0.0F,
+                           static_cast<int32_t>(share.rows * pitch_));
         Ordered();
         StoreResult(piece, share, rowMax, rowSum);
         ReleaseOutput();
@@ -124,7 +128,8 @@ public:
         slotO_ = ringO_.Acquire();
         AscendC::Duplicate(rowMax, ROW_MAX_START, rows);
         AscendC::Duplicate(rowSum, 0.0F, rows);
-        AscendC::Duplicate(OutputStrip(0, share.rows).data, 0.0F, static_cast<int32_t>(share.rows * pitch_));
+        AscendC::Duplicate(OutputStrip(0, share.rows, share.rows).data, 0.0F,
+                           static_cast<int32_t>(share.rows * pitch_));
         Ordered();
         const Piece& piece = cursor.Current();
         for (uint32_t group = group_; group < tiling_->blockDim; ++group) {
@@ -143,17 +148,25 @@ private:
         return SlotTensor<E>(AscendC::TPosition::VECCALC, buffer, slot);
     }
 
-    // Rows row ... of the running output, at most a strip of them.
-    __aicore__ inline Strip OutputStrip(uint32_t row, uint32_t shareRows) const
+    // Rows of P·V that fit into a slot of scores, in groups of 8.
+    __aicore__ inline uint32_t LoadRows(const FlashAttentionTiling& tiling) const
+    {
+        const uint32_t fit = ub_.s.slotBytes / (pitch_ * FLOAT_BYTES) / BLOCK_FP32_ELEMS * BLOCK_FP32_ELEMS;
+        const uint32_t half = RowsPerVectorCore(tiling.blockQ);
+        return fit < half ? fit : half;
+    }
+
+    // Rows row ... of the running output, at most so many.
+    __aicore__ inline Strip OutputStrip(uint32_t row, uint32_t shareRows, uint32_t atMost) const
     {
         const uint32_t left = shareRows - row;
-        const uint32_t rows = left < tiling_->stripRows ? left : tiling_->stripRows;
+        const uint32_t rows = left < atMost ? left : atMost;
         return {Ub<float>(ub_.o, 0)[row * pitch_], rows, tiling_->headDimV, pitch_};
     }
 
     __aicore__ inline Strip LoadStrip(uint32_t slot, const AscendC::GlobalTensor<float>& gm, uint32_t rows) const
     {
-        const Strip strip{Ub<float>(ub_.oPartial, slot), rows, tiling_->headDimV, pitch_};
+        const Strip strip{Ub<float>(ub_.s, slot), rows, tiling_->headDimV, pitch_};
         const uint32_t usedBlocks = (strip.cols + BLOCK_FP32_ELEMS - 1) / BLOCK_FP32_ELEMS;
         AscendC::DataCopyPad(
             strip.data, gm,
@@ -161,13 +174,6 @@ private:
                                        PitchBlocks(strip) - usedBlocks, 0),
             AscendC::DataCopyPadExtParams<float>(false, 0, 0, 0.0F));  // [rows, headDimV]
         return strip;
-    }
-
-    __aicore__ inline void Rescale(const Strip& s, const UbFloat& factors)
-    {
-        const UbFloat spread = Ub<float>(ub_.broadcast, 0);
-        SpreadRowStatistic(spread, factors, s.rows);
-        MultiplyRowStatistic(s, spread);
     }
 
     // Tells the next piece that O may be overwritten.
@@ -187,7 +193,7 @@ private:
         AscendC::Adds(divisor, rowSum, ROW_SUM_GUARD, static_cast<int32_t>(RoundUp(share.rows, BLOCK_FP32_ELEMS)));
         Ordered();
         for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
-            const Strip output = OutputStrip(row, share.rows);
+            const Strip output = OutputStrip(row, share.rows, tiling_->stripRows);
             SpreadRowStatistic(spread, divisor[row], output.rows);
             DivideRowStatistic(output, spread);
         }
@@ -206,7 +212,7 @@ private:
     __aicore__ inline void StoreRows(const Piece& piece, const RowShare& share)
     {
         for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
-            const Strip output = OutputStrip(row, share.rows);
+            const Strip output = OutputStrip(row, share.rows, tiling_->stripRows);
             const uint32_t slot = ringRows_.Acquire();
             const auto narrow = Ub<T>(ub_.p, slot);
             NarrowRows(narrow, output.pitch, output);
@@ -278,7 +284,7 @@ private:
         ringStatistics_.Release(slot);
         ringO_.Publish(slotO_);
         ringO_.Await(slotO_);
-        const Strip output = OutputStrip(0, share.rows);
+        const Strip output = OutputStrip(0, share.rows, share.rows);
         const uint32_t usedBlocks = (output.cols + BLOCK_FP32_ELEMS - 1) / BLOCK_FP32_ELEMS;
         AscendC::DataCopyPad(
             gm[static_cast<uint64_t>(share.row0) * pitch_], output.data,
@@ -292,8 +298,8 @@ private:
                                    const UbFloat& rowSum)
     {
         const AscendC::GlobalTensor<float> gm = PartSlot(group, part);
-        const UbFloat partMax = Ub<float>(ub_.s, 0);
-        const UbFloat partSum = Ub<float>(ub_.s, 1);
+        const UbFloat partMax = Ub<float>(ub_.rowMax, 1);
+        const UbFloat partSum = Ub<float>(ub_.rowSum, 1);
         const UbFloat oldFactor = Ub<float>(ub_.rescale, 0);
         const UbFloat partFactor = Ub<float>(ub_.rescale, 1);
         const UbFloat newMax = Ub<float>(ub_.rowTmp, 0);
@@ -320,16 +326,18 @@ private:
         AscendC::Add(rowSum, rowSum, partSum, count);
         Ordered();
         ringPart_.Release(statisticSlot);
-        for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
-            const Strip output = OutputStrip(row, share.rows);
-            const uint32_t slot = ringPartial_.Acquire();
+        const UbFloat spread = Ub<float>(ub_.broadcast, 0);
+        for (uint32_t row = 0; row < share.rows; row += loadRows_) {
+            const Strip output = OutputStrip(row, share.rows, loadRows_);
+            const uint32_t slot = ringLoads_->Acquire();
             const Strip partial = LoadStrip(slot, gm[static_cast<uint64_t>(share.row0 + row) * pitch_], output.rows);
-            ringPartial_.Publish(slot);
-            ringPartial_.Await(slot);
-            Rescale(output, oldFactor[row]);
-            Rescale(partial, partFactor[row]);
-            AddRows(output, partial);
-            ringPartial_.Release(slot);
+            ringLoads_->Publish(slot);
+            ringLoads_->Await(slot);
+            SpreadRowStatistic(spread, partFactor[row], output.rows);
+            MultiplyRowStatistic(partial, spread);
+            SpreadRowStatistic(spread, oldFactor[row], output.rows);
+            ScaleAndAddRows(output, spread, partial);
+            ringLoads_->Release(slot);
         }
     }
 
@@ -339,10 +347,11 @@ private:
     uint32_t group_ = 0;
     uint32_t pitch_ = 0;
     uint32_t slotO_ = 0;
+    uint32_t loadRows_ = 0;
     AscendC::GlobalTensor<T> gmOut_;
     AscendC::GlobalTensor<float> gmLse_;
     AscendC::GlobalTensor<float> gmO_;
-    UbInRing ringPartial_;
+    UbInRing* ringLoads_ = nullptr;
     UbInRing ringPart_;
     UbOutRing ringRows_;
     UbOutRing ringStatistics_;

@@ -36,6 +36,9 @@ public:
         }
     }
 
+    // The factor that is left for later, because it changes no maximum.
+    __aicore__ inline float RemainingScale() const { return KeepsScale() ? tiling_->softmaxScale : 1.0F; }
+
     // Afterwards columns up to the next multiple of 64 are -inf where they do not exist or are hidden.
     __aicore__ inline void Apply(const Strip& s, const Block& block, uint32_t blockRow)
     {
@@ -48,7 +51,7 @@ public:
         }
         if (tiling_->softcap > 0) {
             Softcap(s);
-        } else {
+        } else if (!KeepsScale()) {
             ScaleRows(s, tiling_->softmaxScale);
         }
         for (uint32_t row = 0; tiling_->hasAlibi != 0 && row < s.rows;) {
@@ -71,6 +74,13 @@ public:
     }
 
 private:
+    // Nothing but a mask comes between the product and the maximum.
+    __aicore__ inline bool KeepsScale() const
+    {
+        const bool added = tiling_->hasAlibi != 0 || IsAdditiveMask(tiling_->maskTensor);
+        return tiling_->softmaxScale > 0 && !(tiling_->softcap > 0) && !added;
+    }
+
     template <class E>
     __aicore__ inline AscendC::LocalTensor<E> Ub(const Buffer& buffer, uint32_t slot) const
     {
@@ -129,7 +139,7 @@ private:
         AscendC::Adds(distance0, distance0, static_cast<float>(static_cast<int64_t>(block.col0) - rowPosition), rows);
         Ordered();
         SpreadRowStatistic(spread, distance0, s.rows);
-        Strip distance{Ub<float>(ub_.reduce, 0), s.rows, REPEAT_FP32_ELEMS, REPEAT_FP32_ELEMS};
+        Strip distance{Ub<float>(ub_.wide, 0), s.rows, REPEAT_FP32_ELEMS, REPEAT_FP32_ELEMS};
         for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
             distance.cols = GroupLanes(s, col);
             AscendC::Add(distance.data, ramp[col], spread, static_cast<uint64_t>(distance.cols), s.rows,

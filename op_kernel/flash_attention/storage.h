@@ -10,6 +10,7 @@ namespace fastattn {
 
 constexpr uint32_t PART_SLOTS = 2;  // a group may begin and end inside a split task
 constexpr uint32_t STAGES = 2;      // double buffering at level 2
+constexpr uint32_t REDUCTIONS = 2;  // a strip's maxima and the sums of the strip before it are under way together
 constexpr uint32_t HALF_BYTES = 2;
 constexpr uint32_t FLOAT_BYTES = 4;
 
@@ -30,32 +31,37 @@ FASTATTN_HOST_DEVICE constexpr Buffer PlaceAfter(uint32_t startBytes, uint32_t s
 }
 
 struct L1Map {
-    Buffer q;  // blockQ x headDimQk, one slot for each of two consecutive query blocks
+    Buffer q;  // blockQ x headDimQk, one slot for each of two consecutive query blocks, if small
     Buffer k;  // l1TileKv x headDimQk
-    Buffer v;  // l1TileKv x headDimV
-    Buffer p;  // blockQ x l1TileKv
+    Buffer v;  // l1TileV x headDimV; all of a block's keys if several query tiles share them
+    Buffer p;  // l0TileQ x l1TileP
 };
 
+// Interleaved products have buffers of their own, aQ and cO; otherwise these have no slots.
 struct L0Map {
-    Buffer l0a;  // blockQ x max(headDimQk, l0TileKv)
-    Buffer l0b;  // l0TileKv x max(headDimQk, headDimV)
-    Buffer l0c;  // blockQ x max(headDimV, l0TileKv) fp32
+    Buffer a;   // l0TileQ x l0TileKv of P, if not interleaved x max(headDimQk, l0TileKv) for Q as well
+    Buffer aQ;  // l0TileQ x headDimQk
+    Buffer b;   // l0TileKv x max(headDimQk, headDimV)
+    Buffer c;   // l0TileQ x l0TileKv fp32 scores, if not interleaved x max(headDimV, l0TileKv) for P·V as well
+    Buffer cO;  // l0TileQ x headDimV fp32, the sum of P·V
 };
 
 // UB of one vector core, which owns half of a block's rows.
 struct UbMap {
-    Buffer s;          // stripRows x blockKv fp32 scores
+    Buffer s;          // stripRows x blockKv fp32: scores, and P·V on its way into O
     Buffer p;          // stripRows x blockKv fp16 probabilities
     Buffer o;          // rowsPerVectorCore x headDimV fp32, the running output
-    Buffer oPartial;   // stripRows x headDimV fp32, one block's P·V
     Buffer mask;       // stripRows x blockKv elements of the mask tensor or bits of the M-mask, as they come from GM
     Buffer maskBits;   // stripRows x blockKv bits that the vector core makes itself
     Buffer maskHalf;   // stripRows x blockKv fp16: a boolean mask's bytes, widened
-    Buffer reduce;     // stripRows x 64 fp32, tree maxima and sums
-    Buffer broadcast;  // stripRows x 8 fp32, a row statistic spread over one 32 B block a row
+    Buffer wide;       // stripRows x 64 fp32: ALiBi's distances, an additive mask widened
+    Buffer eighths;    // stripRows x blockKv / 8 fp32, on the way to row maxima and, in slot 1, row sums
+    Buffer few;        // stripRows x 8 fp32, the same further on
+    Buffer scale;      // 8 fp32: what scores are multiplied with while their maximum is taken off
+    Buffer broadcast;  // rowsPerVectorCore x 8 fp32, a row statistic spread over one 32 B block a row
     Buffer rowMax;     // ring x rowsPerVectorCore fp32: blocks of several tasks are in flight
     Buffer rowSum;     // ring x rowsPerVectorCore fp32
-    Buffer rowTmp;     // rowsPerVectorCore fp32
+    Buffer rowTmp;     // 3 x rowsPerVectorCore fp32: a strip's maxima, their negatives, its sums
     Buffer lse;        // 2 x rowsPerVectorCore fp32: row statistics on their way to GM
     Buffer lseSpread;  // rowsPerVectorCore x 8 fp32: the same, one 32 B block a row, for packed rows only
     Buffer ramp;       // blockKv fp32: 0, 1, 2 ..., for ALiBi and the predicate only
@@ -109,14 +115,28 @@ FASTATTN_HOST_DEVICE constexpr uint32_t MaskElementBytes(uint32_t maskTensor)
     return maskTensor == MASK_ADD ? HALF_BYTES : maskTensor == MASK_ADD_FP32 ? FLOAT_BYTES : 0;
 }
 
+FASTATTN_HOST_DEVICE constexpr bool IsAdditiveMask(uint32_t maskTensor)
+{
+    return maskTensor == MASK_ADD || maskTensor == MASK_ADD_FP32;
+}
+FASTATTN_HOST_DEVICE constexpr bool NeedsWide(const FlashAttentionTiling& t)
+{
+    return t.hasAlibi != 0 || t.maskTensor == MASK_ADD;
+}
+
+// Several query tiles of a block share its keys in L1.
+FASTATTN_HOST_DEVICE constexpr bool SharesKeys(const FlashAttentionTiling& t) { return t.blockQ > t.l0TileQ; }
+
 FASTATTN_HOST_DEVICE constexpr L1Map MakeL1Map(const FlashAttentionTiling& t)
 {
     const uint32_t dimQk = PaddedDim(t.headDimQk);
+    const uint32_t slotsQ = SharesKeys(t) ? 1 : STAGES;
+    const uint32_t slotsV = SharesKeys(t) ? MaxOf(t.blockKv / t.l1TileV, STAGES) : STAGES;
     L1Map map{};
-    map.q = PlaceAfter(0, t.blockQ * dimQk * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.q = PlaceAfter(0, t.blockQ * dimQk * HALF_BYTES, slotsQ, FRACTAL_BYTES);
     map.k = PlaceAfter(map.q.EndBytes(), t.l1TileKv * dimQk * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.v = PlaceAfter(map.k.EndBytes(), t.l1TileKv * PaddedDim(t.headDimV) * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.p = PlaceAfter(map.v.EndBytes(), t.blockQ * t.l1TileKv * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.v = PlaceAfter(map.k.EndBytes(), t.l1TileV * PaddedDim(t.headDimV) * HALF_BYTES, slotsV, FRACTAL_BYTES);
+    map.p = PlaceAfter(map.v.EndBytes(), t.l0TileQ * t.l1TileP * HALF_BYTES, STAGES, FRACTAL_BYTES);
     return map;
 }
 
@@ -124,10 +144,16 @@ FASTATTN_HOST_DEVICE constexpr L0Map MakeL0Map(const FlashAttentionTiling& t)
 {
     const uint32_t dimQk = PaddedDim(t.headDimQk);
     const uint32_t dimV = PaddedDim(t.headDimV);
+    const bool own = t.interleave != 0;
+    const uint32_t ownSlots = own ? 1 : 0;
+    const uint32_t depthA = own ? t.l0TileKv : MaxOf(dimQk, t.l0TileKv);
+    const uint32_t colsC = own ? t.l0TileKv : MaxOf(dimV, t.l0TileKv);
     L0Map map{};
-    map.l0a = PlaceAfter(0, t.blockQ * MaxOf(dimQk, t.l0TileKv) * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.l0b = PlaceAfter(0, t.l0TileKv * MaxOf(dimQk, dimV) * HALF_BYTES, STAGES, FRACTAL_BYTES);
-    map.l0c = PlaceAfter(0, t.blockQ * MaxOf(dimV, t.l0TileKv) * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES);
+    map.a = PlaceAfter(0, t.l0TileQ * depthA * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.aQ = PlaceAfter(map.a.EndBytes(), t.l0TileQ * dimQk * HALF_BYTES, ownSlots, FRACTAL_BYTES);
+    map.b = PlaceAfter(0, t.l0TileKv * MaxOf(dimQk, dimV) * HALF_BYTES, own ? 2 * STAGES : STAGES, FRACTAL_BYTES);
+    map.c = PlaceAfter(0, t.l0TileQ * colsC * FLOAT_BYTES, STAGES, L0C_FRACTAL_BYTES);
+    map.cO = PlaceAfter(map.c.EndBytes(), t.l0TileQ * dimV * FLOAT_BYTES, ownSlots, L0C_FRACTAL_BYTES);
     return map;
 }
 
@@ -139,19 +165,20 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     map.s = PlaceAfter(0, t.stripRows * t.blockKv * FLOAT_BYTES, STAGES);
     map.p = PlaceAfter(map.s.EndBytes(), t.stripRows * t.blockKv * HALF_BYTES, STAGES);
     map.o = PlaceAfter(map.p.EndBytes(), RowsPerVectorCore(t.blockQ) * dimV * FLOAT_BYTES, 1);
-    map.oPartial = PlaceAfter(map.o.EndBytes(), t.stripRows * dimV * FLOAT_BYTES, STAGES);
     const uint32_t scores = t.stripRows * t.blockKv;
     const uint32_t tensorBytes = scores * MaskElementBytes(t.maskTensor);
     const bool boolean = IsBooleanMask(t.maskTensor);
-    map.mask =
-        PlaceAfter(map.oPartial.EndBytes(), MaxOf(t.maskMode == MASK_TILING ? scores / 8 : 0, tensorBytes), STAGES);
+    map.mask = PlaceAfter(map.o.EndBytes(), MaxOf(t.maskMode == MASK_TILING ? scores / 8 : 0, tensorBytes), STAGES);
     map.maskBits = PlaceAfter(map.mask.EndBytes(), boolean || t.maskMode == MASK_PREDICATE ? scores / 8 : 0, 1);
     map.maskHalf = PlaceAfter(map.maskBits.EndBytes(), boolean ? scores * HALF_BYTES : 0, 1);
-    map.reduce = PlaceAfter(map.maskHalf.EndBytes(), t.stripRows * REPEAT_BYTES, 1);
-    map.broadcast = PlaceAfter(map.reduce.EndBytes(), t.stripRows * BLOCK_BYTES, 1);
+    map.wide = PlaceAfter(map.maskHalf.EndBytes(), NeedsWide(t) ? t.stripRows * REPEAT_BYTES : 0, 1);
+    map.eighths = PlaceAfter(map.wide.EndBytes(), scores / BLOCK_FP32_ELEMS * FLOAT_BYTES, REDUCTIONS);
+    map.few = PlaceAfter(map.eighths.EndBytes(), t.stripRows * BLOCK_BYTES, REDUCTIONS);
+    map.scale = PlaceAfter(map.few.EndBytes(), BLOCK_BYTES, 1);
+    map.broadcast = PlaceAfter(map.scale.EndBytes(), RowsPerVectorCore(t.blockQ) * BLOCK_BYTES, 1);
     map.rowMax = PlaceAfter(map.broadcast.EndBytes(), rowStatBytes, t.ring);
     map.rowSum = PlaceAfter(map.rowMax.EndBytes(), rowStatBytes, t.ring);
-    map.rowTmp = PlaceAfter(map.rowSum.EndBytes(), rowStatBytes, 1);
+    map.rowTmp = PlaceAfter(map.rowSum.EndBytes(), rowStatBytes, 3);
     map.lse = PlaceAfter(map.rowTmp.EndBytes(), rowStatBytes, 2);
     map.rescale = PlaceAfter(map.lse.EndBytes(), rowStatBytes, t.ring);
     map.ramp = PlaceAfter(map.rescale.EndBytes(), NeedsRamp(t) ? t.blockKv * FLOAT_BYTES : 0, 1);

@@ -85,9 +85,13 @@ struct FlashAttentionTiling {
     uint32_t preload;  // blocks that the cube core runs ahead with Q·K^T before it turns to P·V
 
     // Level 2: the unit inside a core.
-    uint32_t l1TileKv;   // keys of a K, V or P tile in L1, multiple of l0TileKv
-    uint32_t l0TileKv;   // keys of one L0 tile, multiple of 16
-    uint32_t stripRows;  // score rows that a vector core holds in UB at a time, multiple of 8
+    uint32_t l1TileKv;    // keys of a K tile in L1, multiple of l0TileKv
+    uint32_t l1TileV;     // keys of a V tile in L1, multiple of l0TileKv
+    uint32_t l1TileP;     // keys of a P tile in L1 and in the workspace, multiple of l0TileKv
+    uint32_t l0TileQ;     // query rows of one L0 tile, multiple of 16
+    uint32_t l0TileKv;    // keys of one L0 tile, multiple of 16
+    uint32_t interleave;  // 1: the cube core alternates between tiles of Q·K^T and P·V; 0: whole blocks of either
+    uint32_t stripRows;   // score rows that a vector core holds in UB at a time, multiple of 8
 
     // Windows: MaskMode; the side of the tiling-mask's M-mask is 2 * maskBlock.
     uint32_t maskMode;

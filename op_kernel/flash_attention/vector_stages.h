@@ -2,6 +2,7 @@
 // Each of the two vector cores owns half of a block's rows; scores come from and probabilities go to the workspace, the
 // running output is output.h's. Source: FlashAttention-2 (arXiv 2307.08691), algorithm 1.
 #pragma once
+#include "../common/row_reduce.h"
 #include "output.h"
 #include "score_modifiers.h"
 
@@ -27,11 +28,15 @@ public:
         gmS_.SetGlobalBuffer((__gm__ float*)(workspace + tiling.workspaceSOffsetBytes));
         gmP_.SetGlobalBuffer((__gm__ T*)(workspace + tiling.workspacePOffsetBytes));
         ringS_.Init(UB_S_EVENT, STAGES);
-        output_.Init(tiling, ub_, operands, group);
+        output_.Init(tiling, ub_, operands, group, ringS_);
         modifiers_.Init(tiling, ub_, operands, UB_MASK_EVENT);
         // Statistics are handled in groups of 8 rows; rows past the end must hold something.
         const uint32_t statistics = (ub_.rescale.EndBytes() - ub_.rowMax.offsetBytes) / FLOAT_BYTES;
         AscendC::Duplicate(Ub<float>(ub_.rowMax, 0), 0.0F, static_cast<int32_t>(statistics));
+        const uint32_t few = (ub_.few.EndBytes() - ub_.few.offsetBytes) / FLOAT_BYTES;
+        AscendC::Duplicate(Ub<float>(ub_.few, 0), 0.0F, static_cast<int32_t>(few));  // masked lanes are never written
+        AscendC::Duplicate(Ub<float>(ub_.scale, 0), modifiers_.RemainingScale(),
+                           static_cast<int32_t>(BLOCK_FP32_ELEMS));
         Ordered();
     }
 
@@ -56,6 +61,7 @@ public:
             const uint32_t left = share.rows - row;
             SoftmaxStrip(block, share.row0 + row, row, left < tiling_->stripRows ? left : tiling_->stripRows);
         }
+        FinishSums();
         AscendC::CrossCoreSetFlag<2, PIPE_MTE3>(P_READY);
     }
 
@@ -145,18 +151,62 @@ private:
         modifiers_.Apply(s, block, blockRow);
         s.cols = static_cast<uint32_t>(RoundUp(block.cols, REPEAT_FP32_ELEMS));
 
-        const UbFloat folded = Ub<float>(ub_.reduce, 0);     // [rows, 64]
         const UbFloat spread = Ub<float>(ub_.broadcast, 0);  // [rows, 8]
-        const UbFloat statistic = Ub<float>(ub_.rowTmp, 0)[row];
-        ReduceRows<RowReduction::MAX>(statistic, s, folded, spread);
-        UpdateRowMax(block, row, rows, statistic);
-        SpreadRowStatistic(spread, RowMax(block)[row], rows);
-        SubtractRowStatistic(s, spread);
+        FindMaxima(s);
+        UpdateRowMax(block, row, rows, spread);
+        ScaleAndShiftRows(s, Ub<float>(ub_.scale, 0), spread);
         ExpRows(s);
         StoreProbabilities(s, block, blockRow);
-        ReduceRows<RowReduction::SUM>(statistic, s, folded, spread);
+        BeginSums(block, row, s);
         ringS_.Release(slot);
-        UpdateRowSum(block, row, rows, statistic);
+    }
+
+    // Row maxima of the strip; the sums of the strip before it are finished on the way.
+    __aicore__ inline void FindMaxima(const Strip& s)
+    {
+        RowReducer<RowReduction::MAX> maxima;
+        maxima.Begin(s, Ub<float>(ub_.eighths, 0), Ub<float>(ub_.few, 0), Ub<float>(ub_.rowTmp, MAXIMA));
+        Ordered();
+        maxima.Fold();
+        if (sumRows_ != 0) {
+            sums_.Fold();
+        }
+        Ordered();
+        maxima.Shorten();
+        if (sumRows_ != 0) {
+            sums_.Shorten();
+        }
+        Ordered();
+        maxima.End();
+        if (sumRows_ != 0) {
+            sums_.End();
+        }
+        Ordered();
+    }
+
+    // The strip's row sums begin and are left to the next strip, whose own reductions pay for the same barriers.
+    __aicore__ inline void BeginSums(const Block& block, uint32_t row, const Strip& s)
+    {
+        sums_.Begin(s, Ub<float>(ub_.eighths, 1), Ub<float>(ub_.few, 1), Ub<float>(ub_.rowTmp, SUMS));
+        sumRows_ = s.rows;
+        rowSum_ = RowSum(block)[row];
+        rescale_ = Rescale(block)[row];
+    }
+
+    __aicore__ inline void FinishSums()
+    {
+        if (sumRows_ == 0) {
+            return;
+        }
+        Ordered();
+        sums_.Fold();
+        Ordered();
+        sums_.Shorten();
+        Ordered();
+        sums_.End();
+        Ordered();
+        UpdateRowSum();
+        Ordered();
     }
 
     __aicore__ inline uint64_t SlotOffset(const Block& block, uint32_t blockRow) const
@@ -174,30 +224,36 @@ private:
             AscendC::DataCopyPadExtParams<float>(false, 0, 0, 0.0F));
     }
 
-    // row_max = max(row_max, strip's maximum); rescale = exp(old row_max - new row_max).
-    __aicore__ inline void UpdateRowMax(const Block& block, uint32_t row, uint32_t rows, const UbFloat& statistic)
+    // row_max = max(row_max, strip's maximum); rescale = exp(old row_max - new row_max); spread = -row_max.
+    __aicore__ inline void UpdateRowMax(const Block& block, uint32_t row, uint32_t rows, const UbFloat& spread)
     {
         const UbFloat rowMax = RowMax(block)[row];
         const UbFloat rescale = Rescale(block)[row];
+        const UbFloat maximum = Ub<float>(ub_.rowTmp, MAXIMA);
+        const UbFloat negative = Ub<float>(ub_.rowTmp, NEGATIVES);
         const auto count = static_cast<int32_t>(rows);
-        AscendC::Max(statistic, statistic, rowMax, count);
+        if (modifiers_.RemainingScale() != 1.0F) {
+            AscendC::Muls(maximum, maximum, modifiers_.RemainingScale(), count);
+            Ordered();
+        }
+        AscendC::Max(maximum, maximum, rowMax, count);
+        UpdateRowSum();
         Ordered();
-        AscendC::Sub(rescale, rowMax, statistic, count);
+        AscendC::Sub(rescale, rowMax, maximum, count);
+        AscendC::Muls(negative, maximum, -1.0F, count);
         Ordered();
         AscendC::Exp(rescale, rescale, count);
-        AscendC::Adds(rowMax, statistic, 0.0F, count);
-        Ordered();
+        AscendC::Adds(rowMax, maximum, 0.0F, count);
+        SpreadRowStatistic(spread, negative, rows);
     }
 
-    // row_sum = row_sum * rescale + strip's sum.
-    __aicore__ inline void UpdateRowSum(const Block& block, uint32_t row, uint32_t rows, const UbFloat& statistic)
+    // row_sum = row_sum * rescale + strip's sum, of the strip whose sums are ready.
+    __aicore__ inline void UpdateRowSum()
     {
-        const UbFloat rowSum = RowSum(block)[row];
-        const auto count = static_cast<int32_t>(rows);
-        AscendC::Mul(rowSum, rowSum, Rescale(block)[row], count);
-        Ordered();
-        AscendC::Add(rowSum, rowSum, statistic, count);
-        Ordered();
+        if (sumRows_ != 0) {
+            AscendC::FusedMulAdd(rowSum_, rescale_, Ub<float>(ub_.rowTmp, SUMS), static_cast<int32_t>(sumRows_));
+            sumRows_ = 0;
+        }
     }
 
     __aicore__ inline void StoreProbabilities(const Strip& s, const Block& block, uint32_t blockRow)
@@ -208,17 +264,29 @@ private:
         NarrowRows(p, s.pitch, s);
         ring.Publish(slot);
         ring.Await(slot);
-        const uint32_t usedBlocks = (block.cols + C0_B16_ELEMS - 1) / C0_B16_ELEMS;
-        AscendC::DataCopyPad(
-            gmP_[SlotOffset(block, blockRow)], p,
-            AscendC::DataCopyExtParams(s.rows, block.cols * HALF_BYTES, s.pitch / C0_B16_ELEMS - usedBlocks,
-                                       (tiling_->blockKv - block.cols) * HALF_BYTES, 0));
+        const uint32_t tile = tiling_->l1TileP;
+        for (uint32_t col = 0; col < block.cols; col += tile) {
+            const uint32_t left = block.cols - col;
+            const uint32_t cols = left < tile ? left : tile;
+            const uint32_t usedBlocks = (cols + C0_B16_ELEMS - 1) / C0_B16_ELEMS;
+            AscendC::DataCopyPad(
+                gmP_[ProbabilityOffset(*tiling_, block.index % tiling_->ring, blockRow, col)], p[col],
+                AscendC::DataCopyExtParams(s.rows, cols * HALF_BYTES, s.pitch / C0_B16_ELEMS - usedBlocks,
+                                           (tile - cols) * HALF_BYTES, 0));
+        }
         ring.Release(slot);
     }
+
+    enum RowTmpSlot : uint32_t { MAXIMA, NEGATIVES, SUMS };
 
     const FlashAttentionTiling* tiling_ = nullptr;
     UbMap ub_{};
     uint32_t subBlock_ = 0;
+    // Sums under way, of so many rows.
+    RowReducer<RowReduction::SUM> sums_;
+    uint32_t sumRows_ = 0;
+    UbFloat rowSum_;
+    UbFloat rescale_;
     OutputStage<T> output_;
     ScoreModifiers<T> modifiers_;
     AscendC::GlobalTensor<float> gmSinks_;

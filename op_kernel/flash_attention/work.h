@@ -123,6 +123,15 @@ __aicore__ inline RowSpan SpanAt(const TensorStrides& strides, const Piece& piec
     return {run.rows, offset, strides.seq};
 }
 
+// Element offset in the workspace of P(row, col), col a multiple of l1TileP: P lies there tile by tile of l1TileP keys
+// and all rows, so that the cube core reads a tile as one run.
+__aicore__ inline uint64_t ProbabilityOffset(const FlashAttentionTiling& t, uint32_t ringSlot, uint32_t row,
+                                             uint32_t col)
+{
+    const uint64_t slot = static_cast<uint64_t>(ringSlot) * t.blockKv + col;
+    return slot * t.blockQ + static_cast<uint64_t>(row) * t.l1TileP;
+}
+
 // Cross-core flags of the attention kernel (mode 2: one cube core with its two vector cores), one set a level-1 block.
 enum CrossCoreFlag : uint16_t {
     S_READY = 0,  // cube -> vector: scores of a block are in the workspace

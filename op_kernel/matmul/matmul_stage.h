@@ -141,7 +141,8 @@ private:
         const uint32_t l0SlotA = rings_.l0A->Acquire();
         const auto l0A = SlotTensor<T>(AscendC::TPosition::A2, map_.l0A, l0SlotA);
         const auto l1A = SlotTensor<T>(AscendC::TPosition::A1, map_.l1A, s.slotA);
-        LoadLeft(l0A, l1A[s.inA * Fractals(tile.rows) * FRACTAL_ROWS], tile.rows, s.depth);  // [rows, depth]
+        const uint32_t strip = Fractals(tile.rows) * FRACTAL_ROWS;
+        LoadLeft(l0A, l1A[s.inA * strip], {tile.rows, s.depth, strip, 0});  // [rows, depth]
         rings_.l0A->Publish(l0SlotA);
         const uint32_t l0SlotB = rings_.l0B->Acquire();
         const auto l0B = SlotTensor<T>(AscendC::TPosition::B2, map_.l0B, l0SlotB);

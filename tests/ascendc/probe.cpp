@@ -37,6 +37,7 @@ __aicore__ inline void Elementwise()
         Div(z, x, y, lanes, 2, binary);
         Max(z, x, y, lanes, 2, binary);
         Min(z, x, y, lanes, 2, binary);
+        FusedMulAdd(z, x, y, lanes, 2, binary);
         SetVectorMask<T, MaskMode::NORMAL>(0, 0xFF);
         Add<T, false>(z, x, y, lanes, 2, binary);
         Adds(z, x, scalar, lanes, 2, unary);
@@ -58,6 +59,7 @@ __aicore__ inline void Elementwise()
         Div(z, x, y, count);
         Max(z, x, y, count);
         Min(z, x, y, count);
+        FusedMulAdd(z, x, y, count);
         Adds(z, x, scalar, count);
         Muls(z, x, scalar, count);
         Maxs(z, x, scalar, count);
@@ -383,6 +385,15 @@ __aicore__ inline void Store(GM_ADDR out, QuantMode_t narrow)
     p.quantPre = narrow;
     p.deqScalar = 0;
     Fixpipe<T, float, CFG_ROW_MAJOR>(gm, LocalTensor<float>(TPosition::CO1, 0, ELEMS), p);
+    SetFixpipeNz2ndFlag(1, 0, 0);
+    DataCopyCO12DstParams copy;
+    copy.nSize = p.nSize;
+    copy.mSize = p.mSize;
+    copy.srcStride = p.srcStride;
+    copy.dstStride = p.dstStride;
+    copy.quantPre = p.quantPre;
+    copy.nz2ndEn = true;
+    DataCopy(gm, LocalTensor<float>(TPosition::CO1, 0, ELEMS), copy);
 }
 
 template <class T>

@@ -132,4 +132,26 @@ void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const Fixpip
                          p.quantPre, p.reluEn ? 1 : 0, p.isChannelSplit, nz2nd);
 }
 
+// What a following DataCopy with nz2ndEn uses.
+inline void SetFixpipeNz2ndFlag(uint16_t ndNum, uint16_t srcNdStride, uint16_t dstNdStride)
+{
+    set_nd_para(static_cast<uint64_t>(ndNum) | static_cast<uint64_t>(srcNdStride) << 16 |
+                static_cast<uint64_t>(dstNdStride) << 32);
+}
+
+// Without the barrier of Fixpipe: copies follow each other at once.
+template <class T, class U>
+void DataCopy(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const DataCopyCO12DstParams& p, ASCENDC_HERE)
+{
+    Here("DataCopy", file, line, PIPE_FIX);
+    Require(src.GetPosition() == TPosition::CO1, "DataCopy with DataCopyCO12DstParams needs a source in L0C (CO1)");
+    RequireQuant<T>(p.quantPre);
+    Require(p.nSize.Get("nSize") % 16 == 0, "nSize of DataCopy out of L0C must be a multiple of 16",
+            ascend_sim::Rule::FIX_NZ_SIZE);
+    ascend_sim::RequireAtomicType(AtomicOf<T>());
+    copy_matrix_cc_to_gm(dst.GetPhyAddr(), src.Address(), p.sid, p.nSize.Get("nSize"), p.mSize.Get("mSize"),
+                         p.dstStride.Get("dstStride"), p.srcStride.Get("srcStride"), p.unitFlag.Get("unitFlag"),
+                         p.quantPre, p.reluPre, p.channelSplit, p.nz2ndEn);
+}
+
 }  // namespace AscendC

@@ -123,6 +123,21 @@ struct FixpipeParamsV220 {
     bool isChannelSplit = false;
 };
 
+struct DataCopyCO12DstParams {
+    uint8_t sid = 0;
+    Narrow<uint16_t> nSize = 0;
+    Narrow<uint16_t> mSize = 0;
+    Narrow<uint32_t> dstStride = 0;
+    Narrow<uint16_t> srcStride = 0;
+    Narrow<uint8_t> unitFlag = 0;
+    uint8_t clipReluPre = 0;
+    uint8_t eltWiseOp = 0;
+    QuantMode_t quantPre = NoQuant;
+    uint8_t reluPre = 0;
+    bool channelSplit = false;
+    bool nz2ndEn = false;
+};
+
 enum class CO2Layout : uint8_t { NZ, ROW_MAJOR };
 struct FixpipeConfig {
     CO2Layout format;

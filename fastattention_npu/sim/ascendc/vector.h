@@ -109,6 +109,7 @@ ASCENDC_BINARY(Mul, vmul)
 ASCENDC_BINARY(Div, vdiv)
 ASCENDC_BINARY(Max, vmax)
 ASCENDC_BINARY(Min, vmin)
+ASCENDC_BINARY(FusedMulAdd, vmadd)
 #undef ASCENDC_BINARY
 
 #define ASCENDC_SCALAR(Name, intrinsic)                                                                                \
@@ -160,14 +161,22 @@ ASCENDC_UNARY(Relu, vrelu)
 ASCENDC_UNARY(Not, vnot)
 #undef ASCENDC_UNARY
 
-#define ASCENDC_BLOCK_REDUCE(Name, intrinsic)                                                                    \
-    template <class T, bool isSetMask = true>                                                                    \
-    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, Narrow<uint8_t> repeat, int32_t mask,        \
-              int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride, ASCENDC_HERE)                    \
-    {                                                                                                            \
-        Here(#Name, file, line, PIPE_V);                                                                         \
-        UseLanes<T, isSetMask>(static_cast<uint64_t>(mask));                                                     \
-        intrinsic(dst.Address(), src.Address(), repeat.Get("repeat"), dstRepStride, srcBlkStride, srcRepStride); \
+#define ASCENDC_BLOCK_REDUCE(Name, intrinsic)                                                                      \
+    template <class T, bool isSetMask = true>                                                                      \
+    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, Narrow<uint8_t> repeat, int32_t mask,          \
+              int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride, ASCENDC_HERE)                      \
+    {                                                                                                              \
+        Here(#Name, file, line, PIPE_V);                                                                           \
+        UseLanes<T, isSetMask>(static_cast<uint64_t>(mask));                                                       \
+        intrinsic(dst.Address(), src.Address(), repeat.Get("repeat"), dstRepStride, srcBlkStride, srcRepStride);   \
+    }                                                                                                              \
+    template <class T, bool isSetMask = true>                                                                      \
+    void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, Narrow<uint8_t> repeat, const uint64_t mask[], \
+              int32_t dstRepStride, int32_t srcBlkStride, int32_t srcRepStride, ASCENDC_HERE)                      \
+    {                                                                                                              \
+        Here(#Name, file, line, PIPE_V);                                                                           \
+        UseBits<isSetMask>(mask);                                                                                  \
+        intrinsic(dst.Address(), src.Address(), repeat.Get("repeat"), dstRepStride, srcBlkStride, srcRepStride);   \
     }
 ASCENDC_BLOCK_REDUCE(BlockReduceMax, vcgmax)
 ASCENDC_BLOCK_REDUCE(BlockReduceMin, vcgmin)

@@ -36,45 +36,42 @@ uint32_t BankOf(uint64_t block)
     return GroupOf(block) + static_cast<uint32_t>(block * VECTOR_BLOCK_BYTES / BANK_BYTES) % 3 * BANK_GROUPS;
 }
 
-// Most accesses that one bank group gets.
-uint32_t Deepest(const Blocks& a, const Blocks* b)
-{
-    uint8_t counts[BANK_GROUPS] = {};
-    uint8_t deepest = 0;
-    for (uint32_t i = 0; i < a.count; ++i) deepest = std::max(deepest, ++counts[GroupOf(a.at[i])]);
-    if (b == nullptr) return deepest;
-    for (uint32_t i = 0; i < b->count; ++i) {
-        if (i < a.count && a.at[i] == b->at[i]) continue;  // the same row serves both
-        deepest = std::max(deepest, ++counts[GroupOf(b->at[i])]);
-    }
-    return deepest;
-}
+// Accesses of one repeat by bank group and by bank.
+struct Accesses {
+    uint8_t groups[BANK_GROUPS] = {};
+    uint8_t banks[BANKS] = {};
 
-void CountBanks(const Blocks& blocks, const Blocks* same, uint8_t* counts)
-{
-    for (uint32_t i = 0; i < blocks.count; ++i) {
-        if (same != nullptr && i < same->count && same->at[i] == blocks.at[i]) continue;
-        ++counts[BankOf(blocks.at[i])];
+    // same: what is read besides; one read of a row serves both.
+    void Add(const Blocks& blocks, const Blocks& same = {})
+    {
+        for (uint32_t i = 0; i < blocks.count; ++i) {
+            if (i < same.count && same.at[i] == blocks.at[i]) continue;
+            ++groups[GroupOf(blocks.at[i])];
+            ++banks[BankOf(blocks.at[i])];
+        }
     }
-}
+    uint8_t DeepestGroup() const { return *std::max_element(groups, groups + BANK_GROUPS); }
+    uint8_t BusiestBank() const { return *std::max_element(banks, banks + BANKS); }
+};
 
 double RepeatCycles(double cycles, uint32_t repeat, const BankOperands& operands, double writeConflictCycles)
 {
-    uint8_t banks[BANKS] = {};
+    Accesses accesses;
     if (operands.src0 != nullptr) {
         const Blocks src0 = BlocksOf(*operands.src0, repeat, operands.srcBlocks);
-        Blocks src1;
-        if (operands.src1 != nullptr) src1 = BlocksOf(*operands.src1, repeat, operands.srcBlocks);
-        cycles = std::max<double>(cycles, Deepest(src0, operands.src1 != nullptr ? &src1 : nullptr));
-        CountBanks(src0, nullptr, banks);
-        CountBanks(src1, &src0, banks);
+        accesses.Add(src0);
+        if (operands.src1 != nullptr) accesses.Add(BlocksOf(*operands.src1, repeat, operands.srcBlocks), src0);
+        if (operands.readsDst) accesses.Add(BlocksOf(*operands.dst, repeat, operands.dstBlocks), src0);
+        cycles = std::max<double>(cycles, accesses.DeepestGroup());
     }
     if (operands.dst == nullptr) return cycles;
-    cycles = std::max<double>(cycles, Deepest(BlocksOf(*operands.dst, repeat, operands.dstBlocks), nullptr));
+    Accesses written;
+    written.Add(BlocksOf(*operands.dst, repeat, operands.dstBlocks));
+    cycles = std::max<double>(cycles, written.DeepestGroup());
     if (repeat == 0) return cycles;
     // A write finds room when its bank rests in one of the repeat's cycles.
-    CountBanks(BlocksOf(*operands.dst, repeat - 1, operands.dstBlocks), nullptr, banks);
-    const double busiest = *std::max_element(banks, banks + BANKS);
+    accesses.Add(BlocksOf(*operands.dst, repeat - 1, operands.dstBlocks));
+    const double busiest = accesses.BusiestBank();
     return busiest > cycles ? cycles + (busiest - cycles) * writeConflictCycles : cycles;
 }
 

@@ -19,6 +19,7 @@ struct BankOperands {
     const VectorOperand* src1 = nullptr;
     uint32_t dstBlocks = BLOCKS_PER_REPEAT;  // of a repeat
     uint32_t srcBlocks = BLOCKS_PER_REPEAT;
+    bool readsDst = false;  // a multiply-add reads three operands
 };
 
 // Cycles of all repeats, cyclesPerRepeat each where no two accesses meet in a bank.

@@ -67,6 +67,7 @@ struct ElementwiseArgs {
     bool hasSrc1;
     int64_t repeat;
     double cyclesPerRepeat;
+    bool readsDst = false;  // the destination's old value is an operand
 };
 
 enum class Convert : uint8_t { F32_TO_F16, F32_TO_BF16, F16_TO_F32, BF16_TO_F32, U8_TO_F16 };
@@ -74,6 +75,8 @@ enum class Convert : uint8_t { F32_TO_F16, F32_TO_BF16, F16_TO_F32, BF16_TO_F32,
 void VectorBinary(BinaryOp op, const ElementwiseArgs& args);
 void VectorScalar(BinaryOp op, const ElementwiseArgs& args, float scalar);
 void VectorUnary(UnaryOp op, const ElementwiseArgs& args);
+// dst = src0 * dst + src1, rounded after each step.
+void VectorFusedMulAdd(const ElementwiseArgs& args);
 void VectorDuplicate(const char* name, uint32_t elementBytes, uint32_t bits, const VectorOperand& dst, int64_t repeat);
 void VectorConvert(const char* name, Convert kind, const VectorOperand& dst, const VectorOperand& src, int64_t repeat);
 void VectorBroadcast(uint32_t elementBytes, const VectorOperand& dst, uint64_t src, int64_t repeat);
@@ -270,6 +273,22 @@ FASTATTN_VECTOR_BINARY(vdiv, BinaryOp::DIV)
 FASTATTN_VECTOR_BINARY(vmax, BinaryOp::MAX)
 FASTATTN_VECTOR_BINARY(vmin, BinaryOp::MIN)
 #undef FASTATTN_VECTOR_BINARY
+
+template <class T>
+void vmadd(T* dst, T* src0, T* src1, int64_t repeat, int64_t dstBlk, int64_t src0Blk, int64_t src1Blk, int64_t dstRep,
+           int64_t src0Rep, int64_t src1Rep)
+{
+    using namespace ascend_sim;
+    VectorFusedMulAdd({"vmadd",
+                       FloatTypeOf<T>(),
+                       {AddressOf(dst), dstBlk, dstRep},
+                       {AddressOf(src0), src0Blk, src0Rep},
+                       {AddressOf(src1), src1Blk, src1Rep},
+                       true,
+                       repeat,
+                       VectorCycles(BinaryOp::MUL),
+                       true});
+}
 
 #define FASTATTN_VECTOR_SCALAR(name, op)                                                                \
     template <class T>                                                                                  \

@@ -1,5 +1,5 @@
-// Element-wise vector instructions: binary, with a scalar, unary, fill. Arithmetic is in fp32; fp16 results are rounded
-// once per instruction, as on the chip.
+// Element-wise vector instructions: binary, with a scalar, unary, multiply-add, fill. Arithmetic is in fp32; fp16
+// results are rounded once per instruction, as on the chip.
 #include "cost.h"
 #include "vector_operands.h"
 
@@ -93,7 +93,7 @@ bool OneRun(const ElementwiseArgs& args, const LanePlan& plan)
            Dense(args.dst) && Dense(args.src0) && (!args.hasSrc1 || Dense(args.src1));
 }
 
-// Runs `compute(src0, src1, dst, count)` over every repeat.
+// Runs `compute(src0, src1, dst, count)` over every repeat. If the destination is an operand, dst holds its old values.
 template <class Compute>
 void ForRepeats(Core& core, const ElementwiseArgs& args, const LanePlan& plan, const Compute& compute)
 {
@@ -107,12 +107,17 @@ void ForRepeats(Core& core, const ElementwiseArgs& args, const LanePlan& plan, c
     }
     alignas(64) float buffer0[MAX_LANES];
     alignas(64) float buffer1[MAX_LANES];
+    alignas(64) float buffer2[MAX_LANES];
     Store store(ub, args.type, args.dst, plan);
     for (uint32_t r = 0; r < plan.repeats; ++r) {
         const uint32_t active = plan.ActiveIn(r);
         const float* src0 = Load(ub, args.type, args.src0, r, active, buffer0);
         const float* src1 = args.hasSrc1 ? Load(ub, args.type, args.src1, r, active, buffer1) : nullptr;
         float* dst = store.Begin(r);
+        if (args.readsDst) {
+            const float* old = Load(ub, args.type, args.dst, r, active, buffer2);
+            if (old != dst) std::copy_n(old, active, dst);
+        }
         compute(src0, src1, dst, active);
         store.End(r, dst);
     }
@@ -134,12 +139,14 @@ void IssueElementwise(const ElementwiseArgs& args, const Compute& compute)
     instruction.name = args.name;
     instruction.pipe = Pipe::V;
     BankOperands banks{&args.dst, &args.src0, args.hasSrc1 ? &args.src1 : nullptr};
+    banks.readsDst = args.readsDst;
     banks.dstBlocks = banks.srcBlocks = BlocksOfLanes(plan.active, bytes);
     instruction.cycles = VectorOccupation(args.cyclesPerRepeat, plan.repeats, banks);
     instruction.latencyCycles = VectorLatency();
     if (args.cyclesPerRepeat > soc.vectorSimpleCycles) instruction.latencyCycles += soc.vectorLongTailCycles;
     AddOperand(instruction, "src0", args.src0, plan, bytes, false);
     if (args.hasSrc1) AddOperand(instruction, "src1", args.src1, plan, bytes, false);
+    if (args.readsDst) AddOperand(instruction, "dst", args.dst, plan, bytes, false);
     AddOperand(instruction, "dst", args.dst, plan, bytes, true);
     Core& core = Self();
     core.Issue(instruction, [&core, args, plan, compute] { ForRepeats(core, args, plan, compute); });
@@ -181,6 +188,13 @@ void VectorUnary(UnaryOp op, const ElementwiseArgs& args)
 {
     IssueElementwise(args, [f = HostLanes().unary[static_cast<size_t>(op)]](const float* a, const float*, float* dst,
                                                                             size_t n) { f(a, dst, n); });
+}
+
+void VectorFusedMulAdd(const ElementwiseArgs& args)
+{
+    IssueElementwise(args, [](const float* a, const float* b, float* dst, size_t n) {
+        for (size_t i = 0; i < n; ++i) dst[i] = a[i] * dst[i] + b[i];
+    });
 }
 
 void VectorDuplicate(const char* name, uint32_t elementBytes, uint32_t bits, const VectorOperand& dst, int64_t repeat)
