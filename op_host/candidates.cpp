@@ -10,6 +10,7 @@
 #include "block_cost.h"
 #include "limits.h"
 #include "mask.h"
+#include "schedule.h"
 
 namespace fastattn {
 namespace {
@@ -19,8 +20,9 @@ constexpr uint32_t MAX_L0_TILE_Q = 128;
 constexpr uint32_t MAX_L1_TILE_KV = 512;
 constexpr uint32_t MIN_L1_TILE_KV = 128;  // shorter tiles pay the DMA head too often
 
-constexpr double WHOLE_TASK_ROUNDS = 32;  // of tasks over the cores: the busiest is then within 3 % of the mean
-constexpr uint32_t MIN_PART_KEYS = 512;   // a shorter part costs more to combine than it saves
+constexpr double WHOLE_TASK_ROUNDS = 32;   // of tasks over the cores: the busiest is then within 3 % of the mean
+constexpr double FOLDED_IMBALANCE = 1.03;  // of whole tasks, more is worth a combination
+constexpr uint32_t MIN_PART_KEYS = 512;    // a shorter part costs more to combine than it saves
 
 using Values = std::vector<uint32_t>;
 
@@ -147,6 +149,27 @@ std::vector<std::pair<uint32_t, uint32_t>> RingPreloadValues(const Overrides& ov
 
 }  // namespace
 
+namespace {
+
+// Whole tasks need no combination and no estimate of what a task costs. But they must spread evenly, which lengths that
+// only the device knows may not; and cores that take the query blocks of one head together read its keys from one slice
+// of the L2.
+bool FoldsEvenly(FlashAttentionTiling t, const SocSpec& soc, double groups, double tasks)
+{
+    const double sharers = groups / (1.0 * t.batch * t.headsKv);
+    if (sharers * soc.mte2L1BytesPerCycle > soc.l2SliceBytesPerCycle) {
+        return false;
+    }
+    if (t.hasCuSeqlens != 0 || t.hasSeqUsedKv != 0 || tasks < groups) {
+        return false;
+    }
+    t.schedule = FOLDED;
+    t.blockDim = static_cast<uint32_t>(groups);
+    return tasks >= WHOLE_TASK_ROUNDS * groups || Imbalance(t) <= FOLDED_IMBALANCE;
+}
+
+}  // namespace
+
 void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttentionTiling& t)
 {
     if (overrides.count("l0_tile_q") == 0) {
@@ -161,18 +184,17 @@ void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttention
     }
     t.numBlocksQ = static_cast<uint32_t>(CeilDiv(t.seqQ, std::max<uint32_t>(BlockTokens(t), 1)));
     const double tasks = static_cast<double>(t.batch) * TaskHeads(t) * t.numBlocksQ;
+    const RangeWeights weights = WeightsOf(t, soc);
+    t.blockUnits = weights.blockUnits;
+    t.taskUnits = weights.taskUnits;
     if (overrides.count("schedule") == 0) {
-        // Many whole tasks of known lengths spread evenly enough; others do not.
-        const bool known = t.hasCuSeqlens == 0 && t.hasSeqUsedKv == 0;
-        t.schedule = known && tasks >= WHOLE_TASK_ROUNDS * soc.aicCores ? FOLDED : RANGES;
+        const double groups = overrides.count("block_dim") != 0 ? t.blockDim : soc.aicCores;
+        t.schedule = FoldsEvenly(t, soc, groups, tasks) ? FOLDED : RANGES;
     }
     if (overrides.count("block_dim") == 0) {
         const double parts = std::max(1.0, static_cast<double>(CeilDiv(t.seqKv, MIN_PART_KEYS)));
         t.blockDim = static_cast<uint32_t>(std::min(soc.aicCores, t.schedule == RANGES ? tasks * parts : tasks));
     }
-    const RangeWeights weights = WeightsOf(t, soc);
-    t.blockUnits = weights.blockUnits;
-    t.taskUnits = weights.taskUnits;
     if (overrides.count("mask_block") == 0) {
         t.maskBlock = static_cast<uint32_t>(RoundUp(std::max(t.blockQ, t.blockKv), MASK_ROW_ALIGN_ELEMS));
     }

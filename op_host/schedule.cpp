@@ -26,21 +26,6 @@ double ShareOf(const FlashAttentionTiling& t, const Piece& piece)
     return static_cast<double>(UnitsOf(t, queries)) * CeilDiv(piece.keysEnd - piece.keysBegin, UNIT_KEYS) / columns;
 }
 
-// Work of the busiest group over the mean of the groups.
-double Imbalance(const FlashAttentionTiling& t)
-{
-    if (t.schedule == RANGES || NumTasks(t) > WALKED_TASKS) {
-        return 1;
-    }
-    uint64_t most = 0;
-    uint64_t total = 0;
-    for (const GroupWork& work : WorkOfGroups(t, HostLengths(t))) {
-        most = std::max(most, work.units);
-        total += work.units;
-    }
-    return total == 0 ? 1 : static_cast<double>(most) * t.blockDim / static_cast<double>(total);
-}
-
 }  // namespace
 
 RowOfBlocks BlocksOfRow(const FlashAttentionTiling& t, uint32_t blockIndexQ)
@@ -84,6 +69,20 @@ std::vector<GroupWork> WorkOfGroups(const FlashAttentionTiling& t, const HostLen
         }
     }
     return groups;
+}
+
+double Imbalance(const FlashAttentionTiling& t)
+{
+    if (t.schedule == RANGES || NumTasks(t) > WALKED_TASKS) {
+        return 1;
+    }
+    uint64_t most = 0;
+    uint64_t total = 0;
+    for (const GroupWork& work : WorkOfGroups(t, HostLengths(t))) {
+        most = std::max(most, work.units);
+        total += work.units;
+    }
+    return total == 0 ? 1 : static_cast<double>(most) * t.blockDim / static_cast<double>(total);
 }
 
 GroupLoad BusiestGroup(const FlashAttentionTiling& t)

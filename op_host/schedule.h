@@ -43,6 +43,10 @@ struct GroupWork {
 
 std::vector<GroupWork> WorkOfGroups(const FlashAttentionTiling& tiling, const HostLengths& lengths);
 
+// Work of the busiest group over the mean of the groups; 1 for RANGES, and for whole tasks in such numbers that they
+// need no counting.
+double Imbalance(const FlashAttentionTiling& tiling);
+
 // Blocks of equal cost. The keys count in steps of one vector repeat, so that there are few kinds at any length.
 struct BlockKind {
     uint32_t cols;
