@@ -62,7 +62,6 @@ PipeCycles TileCycles(const MatmulTiling& m, const SocSpec& soc)
 
 struct Load {
     double attentionCycles = 0;  // by itself, without launch
-    PipeCycles attention;        // of the busiest group
     PipeCycles projection;       // of one group, all tokens
 };
 
@@ -82,7 +81,8 @@ std::vector<double> AttentionShares(const FusedProblem& problem, const FlashAtte
     return weights;
 }
 
-// Computing of all tokens up to each granule's end: the attention, or whichever pipe has more to do for both.
+// Computing of all tokens up to each granule's end. The sum: simulated, the projection's copies fill what the attention
+// leaves of MTE2 and little of it comes for nothing.
 std::vector<double> ComputeUs(const Load& load, const std::vector<double>& shares, double clockMhz)
 {
     std::vector<double> us;
@@ -90,10 +90,7 @@ std::vector<double> ComputeUs(const Load& load, const std::vector<double>& share
     double before = 0;
     for (const double share : shares) {
         const double part = share - before;
-        PipeCycles both;
-        AddCycles(load.attention, part, both);
-        AddCycles(load.projection, 1.0 / static_cast<double>(shares.size()), both);
-        total += std::max(load.attentionCycles * part, Longest(both));
+        total += load.attentionCycles * part + Longest(load.projection) / static_cast<double>(shares.size());
         us.push_back(total / clockMhz);
         before = share;
     }
@@ -142,7 +139,6 @@ BlockProblem MakeBlockProblem(const FusedProblem& problem, const FlashAttentionT
     const PipeCycles tile = TileCycles(linear, soc);
     Load load;
     load.attentionCycles = cost.cycles - cost.launchCycles;
-    load.attention = cost.busy;
     AddCycles(tile, tiles / t.blockDim, load.projection);
     BlockProblem blocks;
     blocks.tokens = linear.m;

@@ -6,6 +6,7 @@ CASES: between them every branch of the kernels, on tilings whose rings are as s
 
 from collections.abc import Iterator
 
+from .fused_cases import FUSED_CASES
 from .kernel_build import checkout_root
 from .kernel_cases import SMALL_TILING, Case
 from .matmul_cases import MATMUL_CASES, bounded_matmul_cases
@@ -164,4 +165,6 @@ def all_cases() -> tuple[list[RunnableCase], list[RunnableCase]]:
     if (checkout_root() / "op_kernel" / "matmul").is_dir():
         cases += MATMUL_CASES
         bounded += bounded_matmul_cases()
+    if (checkout_root() / "op_kernel" / "attention_linear_allreduce").is_dir():
+        cases += FUSED_CASES
     return cases, list({str(case): case for case in bounded}.values())
