@@ -95,7 +95,7 @@ def _prepare(case: FusedCase) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     plans, ranks = [], []
     total = np.zeros((case.tokens, case.hidden))
     for rank in range(case.ranks):
-        fused = {"hidden": case.hidden, "ranks": case.ranks, "has_bias": case.bias and rank == 0}
+        fused: dict[str, Any] = {"hidden": case.hidden, "ranks": case.ranks, "has_bias": case.bias and rank == 0}
         fused |= {"blocks": list(case.blocks), "tiles_per_step": case.tiles_per_step}
         plan = core().plan_fused(problem, fused, _soc(), dict(TILING))
         q = rng.standard_normal((case.b, s_q, case.h_q, case.d)).astype(np.float16)

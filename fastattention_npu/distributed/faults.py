@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import torch.distributed as dist
 
-ANSWER_S = 2.0  # how long the others may take to say that they failed, too
+ANSWER_S = 1.0  # how long the others may take to say that they failed, too
 _calls: dict[str, int] = {}
 
 

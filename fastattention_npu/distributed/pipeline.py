@@ -11,7 +11,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .call import Call, attend
-from .faults import named_failures
 
 
 @dataclass(frozen=True)
@@ -28,22 +27,21 @@ def run_blocks(call: Call, group: dist.ProcessGroup | None, schedule: Schedule, 
     out = call.q.new_empty((call.tokens, call.hidden))
     adds_bias = call.bias is not None and (group is None or dist.get_rank(group) == 0)
     pending = []
-    with named_failures(group):
-        whole = attend(call, 0, call.tokens) if schedule.whole_attention else None
-        begin = 0
-        parts = []
-        for tokens in schedule.blocks:
-            end = begin + tokens
-            rows = attend(call, begin, end) if whole is None else whole[begin:end]
-            project(rows, call.w_o, call.bias if adds_bias else None, out[begin:end])
-            parts.append(out[begin:end])
-            if group is not None and overlap:
-                pending.append(dist.all_reduce(parts[-1], group=group, async_op=True))
-            begin = end
-        if group is not None and not overlap:
-            pending += [dist.all_reduce(part, group=group, async_op=True) for part in parts]
-        for work in pending:
-            wait(work, group, out.device)
+    whole = attend(call, 0, call.tokens) if schedule.whole_attention else None
+    begin = 0
+    parts = []
+    for tokens in schedule.blocks:
+        end = begin + tokens
+        rows = attend(call, begin, end) if whole is None else whole[begin:end]
+        project(rows, call.w_o, call.bias if adds_bias else None, out[begin:end])
+        parts.append(out[begin:end])
+        if group is not None and overlap:
+            pending.append(dist.all_reduce(parts[-1], group=group, async_op=True))
+        begin = end
+    if group is not None and not overlap:
+        pending += [dist.all_reduce(part, group=group, async_op=True) for part in parts]
+    for work in pending:
+        wait(work, group, out.device)
     return out
 
 
