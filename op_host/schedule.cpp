@@ -66,6 +66,7 @@ std::vector<GroupWork> WorkOfGroups(const FlashAttentionTiling& t, const HostLen
             work.blocks += CeilDiv(run.keysEnd - run.keysBegin, t.blockKv);
             ++work.pieces;
             work.parts += piece.Split() ? 1 : 0;
+            work.fractals += CeilDiv(run.rows, FRACTAL_ROWS) * CeilDiv(run.keysEnd - run.keysBegin, FRACTAL_ROWS);
         }
     }
     return groups;

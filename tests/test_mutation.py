@@ -2,19 +2,23 @@
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mutants import Misbehaving
 
+from fastattention_npu import _core
 from fastattention_npu.bench import kernel_build, mutation
-from fastattention_npu.bench.kernel_cases import Fingerprint, Verdict
+from fastattention_npu.bench.kernel_cases import Case, Fingerprint, Verdict
+from fastattention_npu.bench.matmul_cases import MatmulCase
 from fastattention_npu.bench.mutation_cases import all_cases
 from fastattention_npu.bench.mutation_operators import Mutant, find_mutants, sync_helpers
 from fastattention_npu.bench.mutation_pool import Pool, Task
 from fastattention_npu.bench.mutation_schema import EXCLUDED, NO_MUTANT, Schema, build_schema, rewritten
 from fastattention_npu.bench.mutation_text import Source, read_sources
+from fastattention_npu.bench.standard_cases import StandardCase
 from fastattention_npu.errors import BackendUnavailableError
 
 RING = Source(
@@ -137,6 +141,42 @@ def test_most_of_a_sample_is_killed(schema: Schema, bench: mutation.Bench) -> No
     assert figures["total"] == len(chosen)
     assert figures["killed"] >= 0.75 * len(chosen), [r for r in results if r.status != "killed"]
     assert not {"crash", "runaway"} & set(figures["how"])
+
+
+def test_cases_reach_every_site(schema: Schema, bench: mutation.Bench) -> None:
+    """New code needs cases of its own (bench/mutation_cases.py): what no case reaches counts for nothing."""
+    tasks = [Task(NO_MUTANT, (i,)) for i in bench.first]
+    reached = {number for outcome in bench.pool.run(tasks) for number in outcome.reached[0]}
+    missed = [str(mutant) for number, mutant in enumerate(schema.mutants) if number not in reached]
+    assert missed == []
+
+
+class Worked:
+    """A report of one more fractal than planned."""
+
+    def __init__(self, run: Callable[..., dict[str, Any]]) -> None:
+        self.run = run
+
+    def __call__(self, *args: Any) -> dict[str, Any]:
+        report = self.run(*args)
+        report["cube_macs"] += 4096
+        report["group_cube_macs"][-1] += 4096
+        return report
+
+
+@pytest.mark.parametrize(
+    ("case", "entry"),
+    [
+        (Case(40, 300), "simulate_flash_attention"),
+        (MatmulCase(40, 40, 100), "simulate"),
+        (StandardCase(1, 20, 20, 16), "simulate"),
+    ],
+    ids=str,
+)
+def test_canary_more_work_than_planned_is_noticed(case: Any, entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not case.run("").caught
+    monkeypatch.setattr(_core, entry, Worked(getattr(_core, entry)))
+    assert case.run("").how == "work"
 
 
 def test_a_redundant_barrier_is_proven_and_a_needed_one_caught(schema: Schema, bench: mutation.Bench) -> None:

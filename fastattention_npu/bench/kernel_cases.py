@@ -36,6 +36,7 @@ SMALL_TILING = {
 O_TOLERANCE = {"fp16": 6e-3, "bf16": 5e-2}
 LSE_TOLERANCE = 1e-4
 MASK_GAP = 3  # elements between the rows of a mask tensor
+FRACTAL = 16  # side of the matrices that the cube multiplies
 FAR_SCORE = -200.0  # exp(FAR_SCORE) is 0 in fp32
 # Lines of the simulator's listing that order instructions and do nothing else.
 SYNC_LINES = ("set_flag ", "wait_flag ", "pipe_barrier ", "ffts_cross_core_sync ", "wait_flag_dev ")
@@ -46,6 +47,8 @@ class Case:
     """One shape, its tiling overrides, and the keys in use of each batch entry where they differ.
 
     far: all scores lie near FAR_SCORE, so that a row maximum that starts too high loses every probability.
+    apart: scores of even heads lie near -FAR_SCORE, of odd ones near FAR_SCORE, so that one head's row maximum is wrong
+    for the next.
     """
 
     s_q: int
@@ -57,6 +60,7 @@ class Case:
     causal: bool = False
     used: tuple[int, ...] = ()
     far: bool = False
+    apart: bool = False
     d_v: int = 0  # 0: d
     window: tuple[int, int] = (-1, -1)
     softcap: float = 0.0
@@ -78,7 +82,12 @@ class Case:
         text += (
             " far" * self.far + f" dv{self.d_v}" * bool(self.d_v) + f" window{self.window}" * (self.window != (-1, -1))
         )
-        text += f" cap{self.softcap}" * bool(self.softcap) + " alibi" * self.alibi + " sinks" * self.sinks
+        text += (
+            " apart" * self.apart
+            + f" cap{self.softcap}" * bool(self.softcap)
+            + " alibi" * self.alibi
+            + " sinks" * self.sinks
+        )
         text += f" lens{list(self.lens)}" * bool(self.lens) + f" mask {'-'.join(self.mask)}" * bool(self.mask[0])
         text += f" {self.dtype}" * (self.dtype != "fp16") + f" {self.layout}" * (self.layout != "BSND")
         changed = {key: value for key, value in self.tiling.items() if SMALL_TILING.get(key) != value}
@@ -139,6 +148,10 @@ def _qkv(case: Case, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
     if case.far:
         far = math.sqrt(-FAR_SCORE / math.sqrt(case.d))
         q, k = q / 4 + far, k / 4 - far
+    if case.apart:
+        far = math.sqrt(-FAR_SCORE / math.sqrt(case.d))
+        sign = 1 - 2 * (np.arange(case.h_q) % 2)
+        q, k = q / 4 + far * sign[:, None], k / 4 + far
     return {name: to_bits(x, case.dtype) for name, x in (("q", q), ("k", k), ("v", v))}
 
 
@@ -253,7 +266,22 @@ def run_case(
     wrong = compare("o", values, prepared.o, O_TOLERANCE[case.dtype]) or compare(
         "lse", lse, prepared.lse, LSE_TOLERANCE
     )
+    wrong = wrong or check_work(case, plan, report["group_cube_macs"])
     return wrong or Verdict("clean", "", fingerprint([o, lse], report))
+
+
+def check_work(case: Case, plan: Mapping[str, Any], macs: list[float]) -> Verdict | None:
+    """Whether each core group multiplied exactly what op_host's own walk gives it: no block less, none too many."""
+    tiling = plan["tiling"]
+    lengths = list(case.lens)
+    if case.used:
+        lengths = [(case.s_q, min(max(used, 0), case.s_kv)) for used in case.used]
+    dims = sum(-(-tiling[name] // FRACTAL) * FRACTAL for name in ("head_dim_qk", "head_dim_v"))
+    for group, work in enumerate(core().group_work(plan["tiling_bytes"], lengths)):
+        planned = work["fractals"] * FRACTAL**2 * dims
+        if macs[group] != planned:
+            return Verdict("work", f"group {group} made {macs[group]:.0f} multiplications of the {planned} planned")
+    return None
 
 
 def fingerprint(outputs: list[npt.NDArray[Any]], report: Mapping[str, Any]) -> Fingerprint:

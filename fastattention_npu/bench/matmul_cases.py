@@ -11,7 +11,7 @@ import numpy as np
 
 from .._native import core
 from ..soc_config import load_soc
-from .kernel_cases import SOC, Verdict, compare, fingerprint, kind_of_error
+from .kernel_cases import FRACTAL, SOC, Verdict, compare, fingerprint, kind_of_error
 
 KERNEL = "matmul_fp16_fp32"
 TOLERANCE = 1e-3  # fp32 sums of at most 300 products of standard normal numbers
@@ -56,7 +56,22 @@ class MatmulCase:
             return Verdict("hazard", report["hazard_texts"][0])
         right = b.T if self.trans_b else b
         wrong = compare("c", c, a.astype(np.float64) @ right.astype(np.float64), TOLERANCE)
+        planned = self.planned_macs(fields)
+        if report["cube_macs"] != planned:
+            wrong = wrong or Verdict("work", f"{report['cube_macs']:.0f} multiplications, {planned} planned")
         return wrong or Verdict("clean", "", fingerprint([c], report))
+
+    def planned_macs(self, fields: dict[str, int]) -> int:
+        """Of all base tiles in whole fractals."""
+
+        def padded(size: int, core: int, base: int) -> int:
+            shares = [min(core, size - start) for start in range(0, size, core)]
+            tiles = [min(base, share - at) for share in shares for at in range(0, share, base)]
+            return sum(-(-tile // FRACTAL) * FRACTAL for tile in tiles)
+
+        rows = padded(self.m, fields["core_m"], fields["base_m"])
+        cols = padded(self.n, fields["core_n"], fields["base_n"])
+        return rows * cols * (-(-self.k // FRACTAL) * FRACTAL)
 
 
 @cache

@@ -7,10 +7,10 @@ CASES: between them every branch of the kernels, on tilings whose rings are as s
 from collections.abc import Iterator
 
 from .fused_cases import FUSED_CASES
-from .kernel_build import checkout_root
 from .kernel_cases import SMALL_TILING, Case
 from .matmul_cases import MATMUL_CASES, bounded_matmul_cases
 from .mutation_pool import RunnableCase
+from .standard_cases import STANDARD_CASES, bounded_standard_cases
 
 TALL_STRIPS = {**SMALL_TILING, "block_q": 64, "strip_rows": 16, "l1_tile_kv": 256, "l0_tile_kv": 128}
 SHORT_RING = {**SMALL_TILING, "block_q": 16, "ring": 2, "preload": 1, "l0_tile_kv": 32}
@@ -79,6 +79,8 @@ CASES = (
     Case(40, 1100, h_q=2, tiling=SPLIT_TASKS),
     Case(40, 1100, h_q=2, far=True, tiling=SPLIT_TASKS),
     Case(70, 900, sinks=True, causal=True, d_v=40, tiling=SPLIT_TASKS),
+    Case(40, 1100, h_q=4, apart=True, tiling=SPLIT_TASKS),
+    Case(20, 700, h_q=6, apart=True, causal=True, tiling=SPLIT_TASKS),
     Case(33, 700, b=2, used=(700, 0), tiling=SPLIT_TASKS),
     Case(5, 2000, d=72, tiling=SPLIT_TASKS),
 )
@@ -162,9 +164,6 @@ def all_cases() -> tuple[list[RunnableCase], list[RunnableCase]]:
     """The cases and the bounded set of every kernel in this checkout."""
     cases: list[RunnableCase] = [*CASES]
     bounded: list[RunnableCase] = [*bounded_cases()]
-    if (checkout_root() / "op_kernel" / "matmul").is_dir():
-        cases += MATMUL_CASES
-        bounded += bounded_matmul_cases()
-    if (checkout_root() / "op_kernel" / "attention_linear_allreduce").is_dir():
-        cases += FUSED_CASES
+    cases += [*MATMUL_CASES, *STANDARD_CASES, *FUSED_CASES]
+    bounded += [*bounded_matmul_cases(), *bounded_standard_cases()]
     return cases, list({str(case): case for case in bounded}.values())

@@ -81,9 +81,15 @@ def standard_tiling(problem: Mapping[str, Any], soc: Mapping[str, Any]) -> Stand
 
 
 def standard_attention(
-    q: np.ndarray[Any, Any], k: np.ndarray[Any, Any], v: np.ndarray[Any, Any], soc: Mapping[str, Any], causal: bool
+    q: np.ndarray[Any, Any],
+    k: np.ndarray[Any, Any],
+    v: np.ndarray[Any, Any],
+    soc: Mapping[str, Any],
+    causal: bool,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[np.ndarray[Any, Any], list[dict[str, Any]]]:
-    """O and the three reports; q, k, v: (heads, s, d) fp16. Runs with arithmetic and all checks."""
+    """O and the three reports; q, k, v: (heads, s, d) fp16. Runs with arithmetic and, unless options say otherwise, all
+    checks."""
     heads, s_q, d = q.shape
     problem = {"b": 1, "h_q": heads, "h_kv": heads, "s_q": s_q, "s_kv": k.shape[1], "d": d, "causal": causal}
     tiling = standard_tiling(problem, soc)
@@ -95,7 +101,9 @@ def standard_attention(
         strict=True,
     ):  # fmt: skip
         where = {name: (x.ctypes.data, x.nbytes) for name, x in operands.items()}
-        reports.append(core().simulate(f"{kernel}_fp16", dict(soc), tiling.packed, tiling.block_dim, where, 0, {}))
+        reports.append(
+            core().simulate(f"{kernel}_fp16", dict(soc), tiling.packed, tiling.block_dim, where, 0, {**(options or {})})
+        )
     return out, reports
 
 

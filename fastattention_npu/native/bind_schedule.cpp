@@ -48,6 +48,7 @@ nb::list GroupWorkList(const nb::bytes& tilingBytes, const std::vector<std::pair
         row["blocks"] = work.blocks;
         row["pieces"] = work.pieces;
         row["parts"] = work.parts;
+        row["fractals"] = work.fractals;
         rows.append(row);
     }
     return rows;
@@ -57,11 +58,13 @@ nb::list GroupWorkList(const nb::bytes& tilingBytes, const std::vector<std::pair
 
 void BindSchedule(nb::module_& m)
 {
-    m.def("group_work", &GroupWorkList, nb::arg("tiling_bytes"),
-          nb::arg("lengths") = std::vector<std::pair<uint32_t, uint32_t>>{},
-          "Work of each core group of a plan: share and units (of 32 keys x 16 rows), blocks, pieces, parts. lengths: "
-          "(queries, keys) "
-          "of each batch entry; none: all as long as the plan allows.");
+    m.def(
+        "group_work", &GroupWorkList, nb::arg("tiling_bytes"),
+        nb::arg("lengths") = std::vector<std::pair<uint32_t, uint32_t>>{},
+        "Work of each core group of a plan: share and units (of 32 keys x 16 rows), blocks, pieces, parts, fractals of "
+        "16 x 16. lengths: "
+        "(queries, keys) "
+        "of each batch entry; none: all as long as the plan allows.");
 }
 
 }  // namespace fastattn

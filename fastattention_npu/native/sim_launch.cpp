@@ -131,6 +131,7 @@ nb::dict ReportDict(const ascend_sim::Report& report)
     dict["pipe_busy"] = busy;
     dict["bottleneck"] = report.bottleneck;
     dict["cube_macs"] = report.cubeMacs;
+    dict["group_cube_macs"] = report.groupCubeMacs;
     dict["peak_tflops"] = report.peakTflops;
     dict["gm_bytes_read"] = report.gmBytesRead;
     dict["gm_bytes_written"] = report.gmBytesWritten;

@@ -16,6 +16,7 @@ import numpy as np
 from toolchain import CORES, Toolchain
 
 from fastattention_npu import _core
+from fastattention_npu.bench.standard_attention import standard_tiling
 from fastattention_npu.soc_config import load_soc
 
 SHOWN_BEFORE = 4  # trace lines before the first difference
@@ -78,6 +79,37 @@ def calibration(kernel: str, tiling: tuple[int, ...], block_dim: int = 1, **elem
     operands = {name: ((count,), "fp16") for name, count in elems.items()}
     outputs = {name: operands.pop(name) for name in ("z",) if name in operands}
     return PlainCase(kernel, tiling, block_dim, operands, outputs, checks=False)
+
+
+@dataclass(frozen=True)
+class StandardCase:
+    """One of the three launches of standard attention, over operands of random numbers."""
+
+    step: str  # scores, softmax or output
+    heads: int
+    s_q: int
+    s_kv: int
+    d: int
+    causal: bool = False
+    dtype: str = "fp16"
+
+    def __str__(self) -> str:
+        words = f"h{self.heads} q{self.s_q} kv{self.s_kv} d{self.d} {self.dtype}" + " causal" * self.causal
+        return f"standard_{self.step} {words}"
+
+    def launch(self) -> Launch:
+        h = {"b": 1, "h_q": self.heads, "h_kv": self.heads}
+        tiling = standard_tiling(
+            h | {"s_q": self.s_q, "s_kv": self.s_kv, "d": self.d, "causal": self.causal, "dtype": self.dtype}, SOC
+        )
+        queries, keys, pairs = (self.s_q, self.d), (self.s_kv, self.d), (self.s_q, self.s_kv)
+        shapes = {"q": queries, "k": keys, "v": keys, "s": pairs, "p": pairs, "o": queries}
+        names = {"scores": "qks", "softmax": "sp", "output": "pvo"}[self.step]
+        random = np.random.default_rng(self.s_kv)
+        arrays = {n: narrow(random.standard_normal((self.heads, *shapes[n])), self.dtype) for n in names[:-1]}
+        arrays[names[-1]] = narrow(np.full((self.heads, *shapes[names[-1]]), np.nan), self.dtype)
+        kernel = f"standard_{self.step}_{self.dtype}"
+        return Launch(kernel, tiling.packed, tiling.block_dim, arrays, (names[-1],))
 
 
 @dataclass(frozen=True)
@@ -144,6 +176,8 @@ CASES: tuple[Case, ...] = (
     calibration("copy_bench", (128, 512, 64, 64, 1, 64, 1, 1, 2, 1, 2), 2, x=65536),
     calibration("add_bench", (65536, 4096, 4, 2, 8192, 16384, 65536), 2, x=65536, y=65536, z=65536),
     calibration("mmad_bench", (48, 64, 32, 3)),
+    *(StandardCase(step, 3, 100, 300, 40, causal=True) for step in ("scores", "softmax", "output")),
+    *(StandardCase(step, 1, 40, 1500, 64, dtype="bf16") for step in ("scores", "softmax", "output")),
 )
 
 

@@ -103,7 +103,7 @@ bool GmLog::CoveredBy(const GmEntry& entry, const Known& known) const
     return false;
 }
 
-std::vector<Hazard> CompareGroups(const std::vector<const GmLog*>& logs)
+std::vector<std::pair<uint32_t, Hazard>> CompareGroups(const std::vector<const GmLog*>& logs)
 {
     std::vector<Item> items;
     for (uint32_t group = 0; group < logs.size(); ++group) {
@@ -114,7 +114,7 @@ std::vector<Hazard> CompareGroups(const std::vector<const GmLog*>& logs)
         const uint64_t y = b.entry->access.region.start;
         return x != y ? x < y : a.group < b.group;
     });
-    std::vector<Hazard> hazards;
+    std::vector<std::pair<uint32_t, Hazard>> hazards;
     std::vector<Item> open;  // entries whose extent is not passed yet
     for (const Item& item : items) {
         const uint64_t start = item.entry->access.region.start;
@@ -126,7 +126,8 @@ std::vector<Hazard> CompareGroups(const std::vector<const GmLog*>& logs)
                                  logs[other.group]->CoveredBy(*other.entry, logs[item.group]->KnownBy(*item.entry));
             if (ordered) continue;
             const bool inOrder = other.group < item.group;
-            hazards.push_back(inOrder ? Report(other, item) : Report(item, other));
+            const Item& first = inOrder ? other : item;
+            hazards.emplace_back(first.group, Report(first, inOrder ? item : other));
             if (hazards.size() >= MAX_HAZARDS) return hazards;
         }
         open.push_back(item);

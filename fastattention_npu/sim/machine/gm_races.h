@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "race.h"
@@ -40,7 +41,7 @@ private:
     std::array<std::vector<VectorClock>, RELEASE_SLOTS> sets_;
 };
 
-// Hazards between groups; logs in the order of the groups.
-std::vector<Hazard> CompareGroups(const std::vector<const GmLog*>& logs);
+// Hazards between groups, each with the group of its first access; logs in the order of the groups.
+std::vector<std::pair<uint32_t, Hazard>> CompareGroups(const std::vector<const GmLog*>& logs);
 
 }  // namespace ascend_sim

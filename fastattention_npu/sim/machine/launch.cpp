@@ -255,7 +255,10 @@ LaunchResult Launch::Result()
     }
     std::vector<const GmLog*> logs;
     for (const auto& group : groups_) logs.push_back(&group->Gm());
-    for (const Hazard& hazard : CompareGroups(logs)) result.hazards.push_back(hazard.text);
+    for (const auto& [group, hazard] : CompareGroups(logs)) {
+        result.hazards.push_back(hazard.text);
+        result.groupHazards.push_back({group, hazard});
+    }
     return result;
 }
 

@@ -31,6 +31,9 @@ Report MakeTimedReport(const fastattn::SocSpec& soc, Launch& launch, Timing cloc
     report.cycles = timing.cycles;
     report.timeUs = timing.cycles / soc.clockMhz;
     report.cubeMacs = result.traffic.cubeMacs;
+    for (const CoreTrace* trace : result.traces) {
+        if (trace->kind == CoreKind::AIC) report.groupCubeMacs.push_back(trace->traffic.cubeMacs);
+    }
     report.peakTflops = fastattn::PeakTflops(soc);
     report.gmBytesRead = result.traffic.gmBytesRead;
     report.gmBytesWritten = result.traffic.gmBytesWritten;

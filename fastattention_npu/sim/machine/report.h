@@ -15,6 +15,7 @@ struct Report {
     std::map<std::string, double> pipeBusy;  // "aic.m": fraction of the time, mean over the cores
     std::string bottleneck;                  // the busiest pipe
     double cubeMacs = 0;                     // multiply-adds that the cubes did, padding included
+    std::vector<double> groupCubeMacs;       // of each core group
     double peakTflops = 0;
     uint64_t gmBytesRead = 0;
     uint64_t gmBytesWritten = 0;
