@@ -152,7 +152,7 @@ def test_the_same_instructions_run_through_both_layers(libraries: dict[str, Path
 
 def test_every_kernel_is_run_through_both_layers() -> None:
     """A new kernel is a row of crossrun.CASES."""
-    assert {case.launch().kernel for case in crossrun.CASES} == set(_core.kernels())
+    assert {case.launch().kernel for case in crossrun.CASES} == set(_core.kernels()) - typecheck.LEFT_OUT.keys()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from crossrun import CASES, build, differences
 from toolchain import ROOT, Missing, Toolchain, find_headers
-from typecheck import check_kernel, kernels, literals
+from typecheck import LEFT_OUT, check_kernel, kernels, literals
 
 
 def type_check(tools: Toolchain, sources: list[Path]) -> list[str]:
@@ -51,6 +51,7 @@ def main() -> int:
     except Missing as missing:
         print(f"check_headers: {missing}", file=sys.stderr)
         return 2
+    print(*(f"left out | {name} | {reason}" for name, reason in LEFT_OUT.items()), sep="\n")
     print(*complaints, sep="\n", end="\n" if complaints else "")
     return 1 if complaints else 0
 
