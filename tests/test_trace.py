@@ -131,10 +131,14 @@ def test_a_hazard_is_marked_at_both_instructions(tmp_path: Path, monkeypatch: py
     profile = hazardous_profile(monkeypatch)
     assert profile.figures["hazards"] > 0
     write_trace(profile, tmp_path / "trace.json")
-    marks = [event for event in json.loads((tmp_path / "trace.json").read_text())["traceEvents"] if event["ph"] == "i"]
-    assert {event["args"]["role"].split()[1] for event in marks} == {"later", "earlier"}
-    for event in marks:
-        assert event["name"] == "HAZARD"
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    marks = [event for event in events if event["ph"] == "i"]
+    assert {event["name"] for event in marks} == {"HAZARD"}
+    between = [event for event in marks if "between core groups" in event["args"]["text"]]
+    assert {event["args"]["role"] for event in between} == {"its instructions are not shown"}
+    within = [event for event in marks if event not in between]
+    assert {event["args"]["role"].split()[1] for event in within} == {"later", "earlier"}
+    for event in within:
         assert event["pid"] in {hazard["group"] for hazard in profile.timeline.raw["hazards"]}
         assert event["tid"] % 10 == 5  # MTE3, which stores both tensors
         assert "write-after-write in GM" in event["args"]["text"]
