@@ -13,9 +13,7 @@ from .mutation_operators import Mutant, find_mutants
 from .mutation_text import Source, read_sources
 
 NO_MUTANT = -1
-# microbench times the machine and computes nothing that could be wrong; a fused AllReduce needs several ranks, which no
-# case starts yet.
-EXCLUDED = ("microbench/", "attention_linear_allreduce/")
+EXCLUDED = ("microbench/",)  # they time the machine and compute nothing that could be wrong
 SWITCH_HEADER = "mutation_switch.h"
 # Included before everything else. is_constant_evaluated: shared headers use their functions in constant expressions.
 SWITCH = """#pragma once
