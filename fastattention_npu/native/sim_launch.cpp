@@ -142,6 +142,11 @@ nb::dict ReportDict(const ascend_sim::Report& report)
     dict["hazards"] = report.hazards.size();
     dict["hazard_texts"] = report.hazards;
     dict["warning_texts"] = report.warnings;
+    nb::dict work;
+    work["bank_repeats"] = report.work.bankRepeats;
+    work["race_comparisons"] = report.work.raceComparisons;
+    work["init_words"] = report.work.initWords;
+    dict["host_work"] = work;
     dict["host_target"] = ascend_sim::HostLanes().target;
     return dict;
 }

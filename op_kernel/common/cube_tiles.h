@@ -164,6 +164,7 @@ __aicore__ inline void StoreAccumulator(const AscendC::GlobalTensor<float>& gm, 
         p.dstStride = rowPitch;
         p.quantPre = QuantMode_t::NoQuant;
         p.nz2ndEn = true;
+        p.unitFlag = unitFlag;
         AscendC::DataCopy(gm, l0c, p);
         return;
     }

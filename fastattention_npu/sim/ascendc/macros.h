@@ -52,8 +52,9 @@ public:
     // The value, refused unless the chip's field holds it.
     int64_t Get(const char* field) const
     {
-        ascend_sim::Limit(field, value_, std::numeric_limits<T>::min(), std::numeric_limits<T>::max(),
-                          RuleOfField(field));
+        constexpr int64_t LOW = std::numeric_limits<T>::min();
+        constexpr int64_t HIGH = std::numeric_limits<T>::max();
+        if (value_ < LOW || value_ > HIGH) ascend_sim::Limit(field, value_, LOW, HIGH, RuleOfField(field));
         return value_;
     }
 

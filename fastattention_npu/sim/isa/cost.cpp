@@ -4,6 +4,8 @@
 #include "cost.h"
 
 #include <algorithm>
+#include <array>
+#include <memory>
 
 namespace ascend_sim {
 
@@ -75,7 +77,118 @@ double RepeatCycles(double cycles, uint32_t repeat, const BankOperands& operands
     return busiest > cycles ? cycles + (busiest - cycles) * writeConflictCycles : cycles;
 }
 
+// Everything that the cycles of a vector instruction depend on.
+struct BankPattern {
+    double cyclesPerRepeat;
+    double conflictCycles;
+    uint64_t repeats;
+    uint64_t present;  // a bit per operand
+    uint64_t blocks;   // of a repeat: destination, sources
+    VectorOperand operands[3];
+};
+
+// Behind the last block that the counted repeats of an operand touch.
+uint64_t EndOf(const VectorOperand& operand, uint32_t repeats)
+{
+    const auto blocks =
+        static_cast<uint64_t>((repeats - 1) * operand.repeatStride + (BLOCKS_PER_REPEAT - 1) * operand.blockStride + 1);
+    return operand.address + blocks * VECTOR_BLOCK_BYTES;
+}
+
+// Banks change every 64 KB and groups repeat every 512 B: within 64 KB only the address modulo 512 B counts. So that
+// kernels that walk through a buffer repeat themselves, operands are moved to the first place that is like theirs;
+// sources that are apart stay so, since a block that both name is read once.
+void Canonicalise(BankPattern& p)
+{
+    constexpr uint64_t GROUP_BYTES = BANK_GROUPS * VECTOR_BLOCK_BYTES;
+    constexpr uint64_t LIKE_BYTES = 3 * BANK_BYTES;
+    const uint32_t repeats = std::min(static_cast<uint32_t>(p.repeats), BANK_GROUPS + 1);
+    auto& [dst, src0, src1] = p.operands;
+    for (const VectorOperand& operand : p.operands) {
+        if (operand.address / BANK_BYTES != (EndOf(operand, repeats) - 1) / BANK_BYTES) return;
+    }
+    const bool both = (p.present & 4) != 0;
+    if (both && src0.address < EndOf(src1, repeats) && src1.address < EndOf(src0, repeats)) return;
+    for (VectorOperand& operand : p.operands) {
+        operand.address = operand.address % GROUP_BYTES + operand.address / BANK_BYTES * BANK_BYTES;
+    }
+    src1.address += LIKE_BYTES;
+}
+
+BankPattern PatternOf(double cyclesPerRepeat, uint32_t repeats, const BankOperands& operands)
+{
+    BankPattern pattern{};
+    pattern.cyclesPerRepeat = cyclesPerRepeat;
+    pattern.conflictCycles = Self().Soc().vectorWriteConflictCycles;
+    pattern.repeats = repeats;
+    pattern.blocks = uint64_t{operands.dstBlocks} << 32 | operands.srcBlocks;
+    const VectorOperand* const all[3] = {operands.dst, operands.src0, operands.src1};
+    for (uint32_t i = 0; i < 3; ++i) {
+        if (all[i] == nullptr) continue;
+        pattern.present |= uint64_t{1} << i;
+        pattern.operands[i] = *all[i];
+    }
+    if (repeats != 0) Canonicalise(pattern);
+    return pattern;
+}
+
+double CyclesOf(const BankPattern& p)
+{
+    const auto operand = [&p](uint32_t i) { return (p.present >> i & 1) != 0 ? &p.operands[i] : nullptr; };
+    const BankOperands operands{operand(0), operand(1), operand(2), static_cast<uint32_t>(p.blocks >> 32),
+                                static_cast<uint32_t>(p.blocks)};
+    // Groups repeat after 16 repeats whatever the strides; one period stands for all.
+    const auto repeats = static_cast<uint32_t>(p.repeats);
+    const uint32_t period = std::min(repeats, BANK_GROUPS + 1);
+    double first = 0;
+    double others = 0;
+    for (uint32_t r = 0; r < period; ++r) {
+        (r == 0 ? first : others) += RepeatCycles(p.cyclesPerRepeat, r, operands, p.conflictCycles);
+    }
+    if (period > 1) others *= static_cast<double>(repeats - 1) / (period - 1);
+    Self().Work().bankRepeats += period;
+    return first + others;
+}
+
+constexpr size_t KNOWN_PATTERNS = 512;
+
+size_t SlotOf(const BankPattern& p)
+{
+    uint64_t hash = 0;
+    const auto mix = [&hash](uint64_t word) { hash = ((hash << 13 | hash >> 51) ^ word) * 0x9E3779B97F4A7C15ULL; };
+    mix(p.repeats << 32 | p.present);
+    mix(p.blocks);
+    mix(static_cast<uint64_t>(p.cyclesPerRepeat * 64));
+    for (const VectorOperand& operand : p.operands) {
+        mix(operand.address);
+        mix(static_cast<uint64_t>(operand.blockStride << 32 | operand.repeatStride));
+    }
+    return static_cast<size_t>(hash >> 40) % KNOWN_PATTERNS;
+}
+
+bool Same(const VectorOperand& a, const VectorOperand& b)
+{
+    return a.address == b.address && a.blockStride == b.blockStride && a.repeatStride == b.repeatStride;
+}
+
+bool Same(const BankPattern& a, const BankPattern& b)
+{
+    return a.repeats == b.repeats && a.present == b.present && a.blocks == b.blocks &&
+           a.cyclesPerRepeat == b.cyclesPerRepeat && a.conflictCycles == b.conflictCycles &&
+           Same(a.operands[0], b.operands[0]) && Same(a.operands[1], b.operands[1]) &&
+           Same(a.operands[2], b.operands[2]);
+}
+
 }  // namespace
+
+// Kernels repeat a few hundred patterns: each core keeps those that it met last, one a slot. Empty: no repeats.
+struct BankPatterns {
+    struct Known {
+        BankPattern pattern;
+        double cycles;
+    };
+    std::array<Known, KNOWN_PATTERNS> known;
+};
 
 void SetCopyCost(Instruction& instruction, double headCycles, const Region& gm, const CopyRate& rate)
 {
@@ -88,16 +201,12 @@ void SetCopyCost(Instruction& instruction, double headCycles, const Region& gm, 
 
 double VectorOccupation(double cyclesPerRepeat, uint32_t repeats, const BankOperands& operands)
 {
-    // Groups repeat after 16 repeats whatever the strides; one period stands for all.
-    const uint32_t period = std::min(repeats, BANK_GROUPS + 1);
-    const double conflict = Self().Soc().vectorWriteConflictCycles;
-    double first = 0;
-    double others = 0;
-    for (uint32_t r = 0; r < period; ++r) {
-        (r == 0 ? first : others) += RepeatCycles(cyclesPerRepeat, r, operands, conflict);
-    }
-    if (period > 1) others *= static_cast<double>(repeats - 1) / (period - 1);
-    return first + others + Self().Soc().scalarIssueCycles;
+    std::shared_ptr<BankPatterns>& patterns = Self().Patterns();
+    if (patterns == nullptr) patterns = std::make_shared<BankPatterns>();
+    const BankPattern pattern = PatternOf(cyclesPerRepeat, repeats, operands);
+    BankPatterns::Known& slot = patterns->known[SlotOf(pattern)];
+    if (!Same(slot.pattern, pattern)) slot = {pattern, CyclesOf(pattern)};
+    return slot.cycles + Self().Soc().scalarIssueCycles;
 }
 
 }  // namespace ascend_sim

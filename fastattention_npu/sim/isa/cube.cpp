@@ -1,5 +1,7 @@
 // The cube: C (L0C, fp32) = or += A (L0A) times B (L0B). Rows, columns and depth beyond m, n and k are ignored, but the
 // operands occupy whole fractals.
+#include <vector>
+
 #include "engine.h"
 
 using namespace ascend_sim;
@@ -53,15 +55,23 @@ void CarryInit(Core& core, const MadInit& p)
         if (p.init) out.Mark(p.c, nf * stripBytes);
         return;
     }
-    for (uint64_t n = 0; n < nf * FRACTAL; ++n) {
-        const bool column = n < p.n && LineWritten(right, p.b, n, p.k, nf * FRACTAL_BYTES, FRACTAL_BYTES);
+    std::vector<bool> rows(m16);
+    for (uint64_t m = 0; m < m16; ++m) {
+        rows[m] = m < p.m && LineWritten(left, p.a, m, p.k, FRACTAL_BYTES, kf * FRACTAL_BYTES);
+    }
+    for (uint64_t strip = 0; strip < nf; ++strip) {
+        uint32_t columns = 0;  // two units of 2 bytes a column
+        for (uint64_t n = strip * FRACTAL; n < (strip + 1) * FRACTAL; ++n) {
+            const bool column = n < p.n && LineWritten(right, p.b, n, p.k, nf * FRACTAL_BYTES, FRACTAL_BYTES);
+            columns |= column ? 3U << (n % FRACTAL * 2) : 0U;
+        }
         for (uint64_t m = 0; m < m16; ++m) {
-            const uint64_t at = p.c + n / FRACTAL * stripBytes + m * FRACTAL * sizeof(float) + n % FRACTAL * 4;
-            const bool row = m < p.m && LineWritten(left, p.a, m, p.k, FRACTAL_BYTES, kf * FRACTAL_BYTES);
-            if (!row || !column) {
-                out.Unmark(at, 4);
-            } else if (p.init) {
-                out.Mark(at, 4);
+            const uint64_t at = p.c + strip * stripBytes + m * FRACTAL * sizeof(float);
+            const uint32_t written = rows[m] ? columns : 0;
+            if (p.init) {
+                out.Assign64(at, written);
+            } else {
+                out.Restrict64(at, written);
             }
         }
     }

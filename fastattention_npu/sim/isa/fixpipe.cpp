@@ -51,7 +51,13 @@ void Copy(Core& core, const Fix& p, const GmStore& store)
 {
     const uint8_t* l0c = core.Memory(Space::L0C).At(p.src);
     const bool plain = p.type == FloatType::FP32 && !p.relu && !store.add;
-    for (uint64_t s = 0; s * FRACTAL < p.cols; ++s) {
+    uint64_t done = 0;  // strips
+    if (plain && p.nd) {
+        done = p.cols / FRACTAL;
+        HostLanes().stripsToRows(
+            {l0c, Bytes(p.space, p.dst), p.rows, done, p.rowPitchBytes, p.stripPitchBytes, FRACTAL * sizeof(float)});
+    }
+    for (uint64_t s = done; s * FRACTAL < p.cols; ++s) {
         const uint64_t count = p.cols - s * FRACTAL < FRACTAL ? p.cols - s * FRACTAL : FRACTAL;
         for (uint64_t r = 0; r < p.rows; ++r) {
             const auto* from = reinterpret_cast<const float*>(l0c + s * p.stripPitchBytes) + r * FRACTAL;

@@ -68,10 +68,19 @@ uint16_t FloatToBfloat(float x)
     return static_cast<uint16_t>(nan ? (bits >> 16) | 0x40U : rounded);
 }
 
+#if defined(__AVX512F__)
+constexpr __mmask16 ALL_LANES = 0xFFFF;  // GCC 12 takes the unmasked forms for reads of something uninitialised
+#endif
+
 void HalvesToFloats(const uint16_t* src, float* dst, size_t count)
 {
     size_t i = 0;
-#if defined(__F16C__)
+#if defined(__AVX512F__)
+    for (; i + 16 <= count; i += 16) {
+        const __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(src + i));
+        _mm512_storeu_ps(dst + i, _mm512_maskz_cvtph_ps(ALL_LANES, h));
+    }
+#elif defined(__F16C__)
     for (; i + 8 <= count; i += 8) {
         const __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + i));
         _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(h));
@@ -84,7 +93,12 @@ void HalvesToFloats(const uint16_t* src, float* dst, size_t count)
 void FloatsToHalves(const float* src, uint16_t* dst, size_t count)
 {
     size_t i = 0;
-#if defined(__F16C__)
+#if defined(__AVX512F__)
+    for (; i + 16 <= count; i += 16) {
+        const __m256i h = _mm512_maskz_cvtps_ph(ALL_LANES, _mm512_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst + i), h);
+    }
+#elif defined(__F16C__)
     for (; i + 8 <= count; i += 8) {
         const __m128i h = _mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT);
         _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + i), h);
@@ -193,10 +207,38 @@ void Unary(const float* src, float* dst, size_t count)
 
 // ---- reductions and selection ---------------------------------------------------------------------------------------
 
+#if defined(__AVX512F__) && !defined(__clang__)
+typedef float Float16 __attribute__((vector_size(64)));
+typedef int32_t Index16 __attribute__((vector_size(64)));
+
+// Neighbours of 32 values combined.
+template <BinaryOp op>
+inline Float16 Pairs(Float16 low, Float16 high)
+{
+    constexpr Index16 EVEN = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
+    const Float16 a = __builtin_shuffle(low, high, EVEN);
+    const Float16 b = __builtin_shuffle(low, high, EVEN + 1);
+    if constexpr (op == BinaryOp::ADD) return a + b;
+    if constexpr (op == BinaryOp::MAX) return (a > b) | (a != a) ? a : b;
+    return (a < b) | (a != a) ? a : b;
+}
+#endif
+
 template <BinaryOp op>
 void BlockReduce(const float* src, float* dst, size_t blocks)
 {
-    for (size_t i = 0; i < blocks; ++i) {
+    size_t done = 0;
+#if defined(__AVX512F__) && !defined(__clang__)
+    for (; done + 16 <= blocks; done += 16) {
+        Float16 level[8];
+        std::memcpy(level, src + done * 8, sizeof(level));
+        for (size_t count = 4; count > 0; count /= 2) {
+            for (size_t i = 0; i < count; ++i) level[i] = Pairs<op>(level[2 * i], level[2 * i + 1]);
+        }
+        std::memcpy(dst + done, level, sizeof(level[0]));
+    }
+#endif
+    for (size_t i = done; i < blocks; ++i) {
         const float* v = src + i * 8;
         const float low = Apply<op>(Apply<op>(v[0], v[1]), Apply<op>(v[2], v[3]));
         const float high = Apply<op>(Apply<op>(v[4], v[5]), Apply<op>(v[6], v[7]));
@@ -214,6 +256,29 @@ void SelectScalar(const uint8_t* mask, const float* a, float scalar, float* dst,
     }
     for (; i < count; ++i) dst[i] = ((mask[i / 8] >> (i % 8)) & 1U) != 0 ? a[i] : scalar;
 }
+
+// ---- layouts ----
+
+// Sixteen rows at a time: both sides are then met in whole cache lines.
+template <size_t bytes, bool toStrips>
+inline void MoveFractals(const MoveStrips& m)
+{
+    for (size_t first = 0; first < m.rows; first += FRACTAL) {
+        const size_t rows = m.rows - first < FRACTAL ? m.rows - first : FRACTAL;
+        for (size_t s = 0; s < m.strips; ++s) {
+            const size_t strip = s * m.stripPitchBytes + first * m.stripRowPitchBytes;
+            const size_t matrix = first * m.matrixPitchBytes + s * bytes;
+            const uint8_t* from = m.src + (toStrips ? matrix : strip);
+            uint8_t* to = m.dst + (toStrips ? strip : matrix);
+            const size_t fromPitch = toStrips ? m.matrixPitchBytes : m.stripRowPitchBytes;
+            const size_t toPitch = toStrips ? m.stripRowPitchBytes : m.matrixPitchBytes;
+            for (size_t r = 0; r < rows; ++r) std::memcpy(to + r * toPitch, from + r * fromPitch, bytes);
+        }
+    }
+}
+
+void RowsToStrips(const MoveStrips& m) { MoveFractals<32, true>(m); }
+void StripsToRows(const MoveStrips& m) { MoveFractals<64, false>(m); }
 
 // ---- matrices -------------------------------------------------------------------------------------------------------
 
@@ -287,6 +352,9 @@ void Rows(const float* a, const float* b, size_t bPitch, float* c, size_t cPitch
     size_t r = 0;
     for (; r + TILE_ROWS <= m; r += TILE_ROWS) {
         Tile<TILE_ROWS, strips>(a + r * k, k, b, bPitch, c + r * FRACTAL, cPitch, k);
+    }
+    if constexpr (TILE_ROWS > 4) {
+        for (; r + 4 <= m; r += 4) Tile<4, strips>(a + r * k, k, b, bPitch, c + r * FRACTAL, cPitch, k);
     }
     for (; r < m; ++r) Tile<1, strips>(a + r * k, k, b, bPitch, c + r * FRACTAL, cPitch, k);
 }
@@ -363,6 +431,8 @@ const Lanes& Table()
         BlockReduce<BinaryOp::ADD>,
         SelectScalar,
         Matmul,
+        RowsToStrips,
+        StripsToRows,
         Transpose16,
     };
     return lanes;

@@ -26,6 +26,17 @@ struct MatmulOperands {
     FloatType type = FloatType::FP16;
 };
 
+// `strips` whole strips of `rows` rows.
+struct MoveStrips {
+    const uint8_t* src = nullptr;
+    uint8_t* dst = nullptr;
+    size_t rows = 0;
+    size_t strips = 0;
+    size_t matrixPitchBytes = 0;    // between rows of the row-major side
+    size_t stripPitchBytes = 0;     // between strips of the other side
+    size_t stripRowPitchBytes = 0;  // between rows of a strip
+};
+
 struct Lanes {
     const char* target;
     void (*toFloat)(FloatType from, const uint16_t* src, float* dst, size_t count);
@@ -40,6 +51,9 @@ struct Lanes {
     // dst = bit of mask set ? a : scalar.
     void (*selectScalar)(const uint8_t* mask, const float* a, float scalar, float* dst, size_t count);
     void (*matmul)(const MatmulOperands& operands);
+    // Rows of a matrix into column strips of 32 B, and strips of 16 fp32 columns into rows; pitches in bytes.
+    void (*rowsToStrips)(const MoveStrips& move);
+    void (*stripsToRows)(const MoveStrips& move);
     // 16 x 16 elements of 2 bytes.
     void (*transpose16)(const uint16_t* src, uint16_t* dst);
 };

@@ -23,17 +23,14 @@ void CopyNd2Nz(uint8_t* l1, const Nd2Nz& p)
 {
     const uint64_t wholeStrips = p.cols / C0;
     const uint64_t tailBytes = p.cols % C0 * 2;
+    const auto* src = reinterpret_cast<const uint8_t*>(p.src);
+    HostLanes().rowsToStrips(
+        {src, l1 + p.dst, p.rows, wholeStrips, p.srcPitchBytes, p.c0StrideBytes, p.rowStrideBytes});
+    if (tailBytes == 0) return;
     for (uint64_t r = 0; r < p.rows; ++r) {
-        const auto* row = reinterpret_cast<const uint8_t*>(p.src + r * p.srcPitchBytes);
-        uint8_t* out = l1 + p.dst + r * p.rowStrideBytes;
-        for (uint64_t s = 0; s < wholeStrips; ++s) {
-            std::memcpy(out + s * p.c0StrideBytes, row + s * BLOCK_BYTES, BLOCK_BYTES);
-        }
-        if (tailBytes != 0) {
-            uint8_t* tail = out + wholeStrips * p.c0StrideBytes;
-            std::memset(tail, 0, BLOCK_BYTES);
-            std::memcpy(tail, row + wholeStrips * BLOCK_BYTES, tailBytes);
-        }
+        uint8_t* tail = l1 + p.dst + r * p.rowStrideBytes + wholeStrips * p.c0StrideBytes;
+        std::memset(tail, 0, BLOCK_BYTES);
+        std::memcpy(tail, src + r * p.srcPitchBytes + wholeStrips * BLOCK_BYTES, tailBytes);
     }
 }
 

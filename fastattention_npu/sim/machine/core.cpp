@@ -38,25 +38,55 @@ void SetCurrentCore(Core* core) { currentCore = core; }
 Core::Core(const fastattn::SocSpec& soc, CoreKind kind, uint32_t coreInGroup, Group& group)
     : soc_(soc), kind_(kind), coreInGroup_(coreInGroup), group_(&group)
 {
+    const LaunchOptions& options = group.Owner().Options();
+    functional_ = options.functional;
+    checks_ = options.checks;
+    lists_ = options.listing;
+    trace_.kind = kind_;
+    trace_.group = group.Index();
+    trace_.coreInGroup = coreInGroup_;
+}
+
+void Core::PowerOn()
+{
     const auto add = [this](Space space, double bytes) {
         auto& memory = memories_[static_cast<uint32_t>(space)];
         memory = std::make_unique<LocalMemory>(space, static_cast<uint64_t>(bytes));
         memory->Poison();
     };
-    functional_ = group.Owner().Options().functional;
-    trace_.kind = kind_;
-    trace_.group = group.Index();
-    trace_.coreInGroup = coreInGroup_;
-    if (kind == CoreKind::AIV) {
-        add(Space::UB, soc.ubBytes);
+    if (kind_ == CoreKind::AIV) {
+        add(Space::UB, soc_.ubBytes);
     } else {
-        add(Space::L1, soc.l1Bytes);
-        add(Space::L0A, soc.l0aBytes);
-        add(Space::L0B, soc.l0bBytes);
-        add(Space::L0C, soc.l0cBytes);
-        add(Space::BT, soc.biasTableBytes);
-        add(Space::FB, soc.fixpipeBufferBytes);
+        add(Space::L1, soc_.l1Bytes);
+        add(Space::L0A, soc_.l0aBytes);
+        add(Space::L0B, soc_.l0bBytes);
+        add(Space::L0C, soc_.l0cBytes);
+        add(Space::BT, soc_.biasTableBytes);
+        add(Space::FB, soc_.fixpipeBufferBytes);
     }
+}
+
+void Core::PowerOff()
+{
+    for (auto& memory : memories_) memory.reset();
+    filler_.reset();
+    patterns_.reset();
+}
+
+uint16_t Core::NameId(const char* name)
+{
+    KnownName& known = names_[reinterpret_cast<uint64_t>(name) / 4 % KNOWN_IDS];
+    if (known.name != name) known = {name, group_->Owner().InternName(name)};
+    return known.id;
+}
+
+uint32_t Core::SiteId(const CallSite& site)
+{
+    const uint64_t hash = reinterpret_cast<uint64_t>(site.api) * 31 + reinterpret_cast<uint64_t>(site.file) + site.line;
+    KnownSite& known = sites_[hash % KNOWN_IDS];
+    const bool same = known.site.api == site.api && known.site.file == site.file && known.site.line == site.line;
+    if (!same) known = {site, group_->Owner().InternSite(site)};
+    return known.id;
 }
 
 uint32_t Core::GroupIndex() const { return group_->Index(); }
@@ -68,16 +98,10 @@ uint32_t Core::SubBlocks() const
 
 uint32_t Core::BlockDim() const { return group_->Owner().Options().blockDim; }
 
-LocalMemory& Core::Memory(Space space)
+void Core::RefuseMemory(Space space) const
 {
-    auto& memory = memories_[static_cast<uint32_t>(space)];
-    if (memory == nullptr) Refuse(Rule::POSITION, Format("%s has no %s", Name().c_str(), SpaceName(space)));
-    return *memory;
+    Refuse(Rule::POSITION, Format("%s has no %s", Name().c_str(), SpaceName(space)));
 }
-
-bool Core::Checks() const { return group_->Owner().Options().checks; }
-
-bool Core::Lists() const { return group_->Owner().Options().listing; }
 
 std::string Core::Name() const
 {
@@ -198,8 +222,9 @@ void Core::CheckGm(const Operand& operand) const
     }
 }
 
-void Core::CheckWritten(const Operand& operand, InitMap& init, uint64_t base, const CallSite& site, Pipe pipe) const
+void Core::CheckWritten(const Operand& operand, InitMap& init, uint64_t base, const CallSite& site, Pipe pipe)
 {
+    Work().initWords += operand.region.TotalBytes() / InitMap::WORD_BYTES + operand.region.Runs();
     operand.region.ForEachRun([&](uint64_t start, uint64_t bytes) {
         const int64_t unwritten = init.FirstUnwritten(start - base, bytes);
         if (unwritten < 0) return;
@@ -223,8 +248,8 @@ void Core::Admit(const Instruction& instruction)
     record.pipe = instruction.pipe;
     record.cycles = static_cast<float>(instruction.cycles);
     record.latencyCycles = static_cast<float>(instruction.latencyCycles);
-    record.name = group_->Owner().InternName(instruction.name);
-    record.site = group_->Owner().InternSite(site_);
+    record.name = NameId(instruction.name);
+    record.site = SiteId(site_);
     record.scalarCycles = static_cast<float>(pendingScalarCycles_);
     pendingScalarCycles_ = 0;
     trace_.records.push_back(record);
@@ -337,6 +362,7 @@ void Core::After(const Instruction& instruction)
             init = &Memory(operand.region.space).Init();
         }
         if (init == nullptr) continue;
+        Work().initWords += operand.region.TotalBytes() / InitMap::WORD_BYTES + operand.region.Runs();
         operand.region.ForEachRun([&](uint64_t start, uint64_t bytes) { init->Mark(start - base, bytes); });
     }
 }
@@ -349,7 +375,7 @@ void Core::Scalar(const char* name, double cycles)
 
 void Core::InheritScalar(Pipe pipe)
 {
-    if (pipe == Pipe::S) return;
+    if (pipe == Pipe::S || !checks_) return;
     RaceDetector& races = group_->Races();
     races.Clock(Thread(pipe)).Join(races.Clock(Thread(Pipe::S)));
 }

@@ -20,6 +20,7 @@
 namespace ascend_sim {
 
 class Group;
+struct BankPatterns;
 class HcclRank;
 
 // Does this kind of core have the pipe?
@@ -67,11 +68,22 @@ public:
     uint32_t SubBlocks() const;  // AIVs, or AICs, that a block of the launch has
     uint32_t BlockDim() const;
     const fastattn::SocSpec& Soc() const { return soc_; }
-    LocalMemory& Memory(Space space);
+    LocalMemory& Memory(Space space)
+    {
+        LocalMemory* memory = memories_[static_cast<uint32_t>(space)].get();
+        if (memory == nullptr) RefuseMemory(space);
+        return *memory;
+    }
+    // The local memories exist, poisoned, only while the program runs.
+    void PowerOn();
+    void PowerOff();
     Registers& Regs() { return registers_; }
     CoreTrace& Trace() { return trace_; }
-    bool Checks() const;
-    bool Lists() const;
+    HostWork& Work() { return trace_.work; }
+    // What the costs of vector instructions remember between them (isa/cost.cpp).
+    std::shared_ptr<BankPatterns>& Patterns() { return patterns_; }
+    bool Checks() const { return checks_; }
+    bool Lists() const { return lists_; }
     // Adds a value that is no operand (a scalar, a register's new contents) to the next line of the listing.
     void Note(uint64_t value);
 
@@ -106,7 +118,11 @@ public:
         After(instruction);
     }
     // Runs something in its place in the pipe's order, right behind the last instruction issued to it.
-    void AfterLast(Pipe pipe, std::function<void()> action) { RunOrEnqueue(pipe, std::move(action)); }
+    template <class Run>
+    void AfterLast(Pipe pipe, const Run& action)
+    {
+        RunOrEnqueue(pipe, action);
+    }
     // Scalar work that stalls the issue of everything else.
     void Scalar(const char* name, double cycles);
 
@@ -168,9 +184,12 @@ private:
         std::string blockedText;
     };
 
+    [[noreturn]] void RefuseMemory(Space space) const;
+    uint16_t NameId(const char* name);
+    uint32_t SiteId(const CallSite& site);
     void CheckGm(const Operand& operand) const;
     void CheckLocal(const Operand& operand) const;
-    void CheckWritten(const Operand& operand, InitMap& init, uint64_t base, const CallSite& site, Pipe pipe) const;
+    void CheckWritten(const Operand& operand, InitMap& init, uint64_t base, const CallSite& site, Pipe pipe);
     uint64_t LimitBytes(Space space) const;
     void CheckReservedUb(const Operand& operand);
     void CheckBuffer(uint64_t start, const Operand& operand) const;
@@ -192,7 +211,15 @@ private:
     void Before(const Instruction& instruction, const CallSite& site);  // checks that need the data in place
     void After(const Instruction& instruction);                         // the results exist
     void Enqueue(Pipe pipe, Action action);
-    void RunOrEnqueue(Pipe pipe, Action action);
+    template <class Run>
+    void RunOrEnqueue(Pipe pipe, const Run& action)
+    {
+        if (pipes_[static_cast<uint32_t>(pipe)].blocked) {
+            Enqueue(pipe, action);
+        } else {
+            action();
+        }
+    }
     void Drain(Pipe pipe);
     void Block(Pipe from, Pipe to, uint32_t id, const CallSite& site);
     void InheritScalar(Pipe pipe);
@@ -220,6 +247,7 @@ private:
     const char* reservedData_ = "";  // API that put data there
     std::unordered_map<uint64_t, CacheLine> lines_;
     std::unique_ptr<InitMap> filler_;
+    std::shared_ptr<BankPatterns> patterns_;
     // Unit flags of L0C, one per 512 B, and what the pipes that turned them last had done.
     std::array<bool, 256> unitFlags_{};
     VectorClock unitSet_;
@@ -227,6 +255,20 @@ private:
     std::string note_;
     double pendingScalarCycles_ = 0;
     bool functional_ = true;
+    bool checks_ = true;
+    bool lists_ = false;
+    // Ids that this core has looked up, one a slot; literals are compared by address.
+    struct KnownName {
+        const char* name = nullptr;
+        uint16_t id = 0;
+    };
+    struct KnownSite {
+        CallSite site{nullptr, nullptr, 0};
+        uint32_t id = 0;
+    };
+    static constexpr size_t KNOWN_IDS = 256;
+    std::array<KnownName, KNOWN_IDS> names_{};
+    std::array<KnownSite, KNOWN_IDS> sites_{};
 
     struct Buffer {
         uint64_t start;

@@ -34,15 +34,6 @@ void Core::Enqueue(Pipe pipe, Action action)
     pipes_[static_cast<uint32_t>(pipe)].actions.push_back(std::move(action));
 }
 
-void Core::RunOrEnqueue(Pipe pipe, Action action)
-{
-    if (pipes_[static_cast<uint32_t>(pipe)].blocked) {
-        Enqueue(pipe, std::move(action));
-    } else {
-        action();
-    }
-}
-
 void Core::Drain(Pipe pipe)
 {
     PipeQueue& queue = pipes_[static_cast<uint32_t>(pipe)];
@@ -83,7 +74,7 @@ void Core::RecordSync(Step step, Pipe pipe, Pipe peer, uint32_t id, uint32_t mod
     record.peer = peer;
     record.id = static_cast<uint16_t>(id);
     record.mode = static_cast<uint8_t>(mode);
-    record.site = group_->Owner().InternSite(site_);
+    record.site = SiteId(site_);
     record.scalarCycles = static_cast<float>(pendingScalarCycles_);
     pendingScalarCycles_ = 0;
     trace_.records.push_back(record);
@@ -104,12 +95,12 @@ void Core::SetFlag(Pipe from, Pipe to, uint32_t id)
         }
         InheritScalar(from);
         RaceDetector& races = group_->Races();
-        flag.clock = races.Completed(Thread(from));
+        if (checks_) flag.clock = races.Completed(Thread(from));
         flag.site = site;
         PipeQueue& queue = pipes_[static_cast<uint32_t>(to)];
         if (queue.blocked && queue.blockedOn == FlagIndex(from, to, id)) {
             queue.blocked = false;
-            races.Clock(Thread(to)).Join(flag.clock);
+            if (checks_) races.Clock(Thread(to)).Join(flag.clock);
             Drain(to);
         } else {
             flag.set = true;
@@ -128,7 +119,7 @@ void Core::WaitFlag(Pipe from, Pipe to, uint32_t id)
             return;
         }
         flag.set = false;
-        group_->Races().Clock(Thread(to)).Join(flag.clock);
+        if (checks_) group_->Races().Clock(Thread(to)).Join(flag.clock);
     });
 }
 

@@ -5,11 +5,11 @@
 
 namespace ascend_sim {
 
-Fiber::Fiber(std::function<void()> body) : body_(std::move(body)), stack_(STACK_BYTES)
+Fiber::Fiber(std::function<void()> body) : body_(std::move(body)), stack_(new uint8_t[STACK_BYTES])
 {
     getcontext(&own_);
-    own_.uc_stack.ss_sp = stack_.data();
-    own_.uc_stack.ss_size = stack_.size();
+    own_.uc_stack.ss_sp = stack_.get();
+    own_.uc_stack.ss_size = STACK_BYTES;
     own_.uc_link = &outside_;
     const auto self = reinterpret_cast<uint64_t>(this);
     makecontext(&own_, reinterpret_cast<void (*)()>(&Fiber::Enter), 2, static_cast<uint32_t>(self),

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 #include <functional>
-#include <vector>
+#include <memory>
 
 namespace ascend_sim {
 
@@ -17,13 +17,15 @@ public:
     // Gives control back to whoever resumed; call from inside only.
     void Yield();
     bool Done() const { return done_; }
+    // Once it is done.
+    void FreeStack() { stack_.reset(); }
 
 private:
     static void Enter(uint32_t low, uint32_t high);
 
     static constexpr size_t STACK_BYTES = 256 * 1024;
     std::function<void()> body_;
-    std::vector<uint8_t> stack_;
+    std::unique_ptr<uint8_t[]> stack_;
     ucontext_t own_{};
     ucontext_t outside_{};
     bool done_ = false;

@@ -39,6 +39,7 @@ void Group::Start(const std::function<void()>& program)
 {
     for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) {
         if (!Runs(i)) continue;
+        cores_[i]->PowerOn();
         fibers_[i] = std::make_unique<Fiber>([this, i, &program] {
             try {
                 program();
@@ -49,6 +50,16 @@ void Group::Start(const std::function<void()>& program)
         });
     }
     started_ = true;
+}
+
+// What a group that has finished keeps is its record: with many groups, memory in use at a time stays small.
+void Group::Stop()
+{
+    for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) {
+        cores_[i]->PowerOff();
+        if (fibers_[i] != nullptr) fibers_[i]->FreeStack();
+    }
+    races_.Forget();
 }
 
 bool Group::Run(const std::function<void()>& program)
@@ -77,6 +88,7 @@ bool Group::Run(const std::function<void()>& program)
         }
     }
     if (finished) RequireDrained();
+    if (finished) Stop();
     return finished;
 }
 

@@ -64,6 +64,7 @@ private:
     bool Consume(const Core& core, uint32_t id);
     bool TaskMissing(uint32_t coreInGroup) const;
     void Start(const std::function<void()>& program);
+    void Stop();
     void RequireDrained() const;
 
     Launch& launch_;

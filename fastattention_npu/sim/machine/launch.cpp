@@ -1,4 +1,4 @@
-// See launch.h. Interning goes through a per-thread cache, because every instruction asks for its name and site.
+// See launch.h.
 #include "launch.h"
 
 #include <algorithm>
@@ -10,30 +10,11 @@ namespace ascend_sim {
 
 namespace {
 
-// Ids that this thread has looked up for one launch; literals are compared by address.
-struct InternCache {
-    uint64_t serial = 0;
-    std::unordered_map<const void*, uint16_t> names;
-    std::unordered_map<uint64_t, uint32_t> sites;
-};
-thread_local InternCache internCache;
-
-uint64_t SiteKey(const CallSite& site)
-{
-    return reinterpret_cast<uint64_t>(site.api) * 0x9E3779B97F4A7C15ULL ^
-           reinterpret_cast<uint64_t>(site.file) * 0xC2B2AE3D27D4EB4FULL ^ site.line;
-}
-
-std::atomic<uint64_t> launchSerial{0};
+std::string SiteKey(const CallSite& site) { return Format("%s|%s|%u", site.api, site.file, site.line); }
 
 }  // namespace
-
 Launch::Launch(const fastattn::SocSpec& soc, const LaunchOptions& options)
-    : soc_(soc),
-      options_(options),
-      errors_(options.blockDim),
-      states_(options.blockDim, GroupState::READY),
-      serial_(++launchSerial)
+    : soc_(soc), options_(options), errors_(options.blockDim), states_(options.blockDim, GroupState::READY)
 {
     for (uint32_t i = 0; i < options.blockDim; ++i) {
         groups_.push_back(std::make_unique<Group>(soc, *this, i));
@@ -209,28 +190,18 @@ bool Launch::JoinRelease(CoreKind kind, uint32_t id, uint32_t turn, VectorClock&
 
 uint16_t Launch::InternName(const char* name)
 {
-    if (internCache.serial != serial_) internCache = InternCache{serial_, {}, {}};
-    const auto known = internCache.names.find(name);
-    if (known != internCache.names.end()) return known->second;
     const std::lock_guard<std::mutex> lock(internMutex_);
-    const auto found = std::find(names_.begin(), names_.end(), name);
-    const auto id = static_cast<uint16_t>(found - names_.begin());
-    if (found == names_.end()) names_.emplace_back(name);
-    internCache.names.emplace(name, id);
-    return id;
+    const auto [known, added] = nameIds_.emplace(name, static_cast<uint16_t>(names_.size()));
+    if (added) names_.emplace_back(name);
+    return known->second;
 }
 
 uint32_t Launch::InternSite(const CallSite& site)
 {
-    if (internCache.serial != serial_) internCache = InternCache{serial_, {}, {}};
-    const uint64_t key = SiteKey(site);
-    const auto known = internCache.sites.find(key);
-    if (known != internCache.sites.end()) return known->second;
     const std::lock_guard<std::mutex> lock(internMutex_);
-    sites_.push_back(site);
-    const auto id = static_cast<uint32_t>(sites_.size() - 1);
-    internCache.sites.emplace(key, id);
-    return id;
+    const auto [known, added] = siteIds_.emplace(SiteKey(site), static_cast<uint32_t>(sites_.size()));
+    if (added) sites_.push_back(site);
+    return known->second;
 }
 
 LaunchResult Launch::Result()
@@ -246,7 +217,9 @@ LaunchResult Launch::Result()
             result.traffic.gmBytesWritten += trace.traffic.gmBytesWritten;
             result.traffic.instructions += trace.traffic.instructions;
             result.traffic.cubeMacs += trace.traffic.cubeMacs;
+            result.work += trace.work;
         }
+        result.work.raceComparisons += group->Races().Comparisons();
         for (const Hazard& hazard : group->Hazards()) {
             const bool warning = InfoOf(hazard.rule).severity == Severity::WARNING;
             (warning ? result.warnings : result.hazards).push_back(Format("group %u: ", group->Index()) + hazard.text);

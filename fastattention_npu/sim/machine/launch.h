@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "group.h"
@@ -43,6 +44,7 @@ struct LaunchResult {
     std::vector<std::string> names;
     std::vector<CallSite> sites;
     Traffic traffic;
+    HostWork work;
 };
 
 class Launch {
@@ -112,8 +114,9 @@ private:
     std::array<std::array<LaunchFlag, CROSS_CORE_FLAGS>, 2> flags_{};
     uint32_t slots_ = 0;
 
-    uint64_t serial_;  // tells this launch from others in per-thread caches
     std::mutex internMutex_;
+    std::unordered_map<std::string, uint16_t> nameIds_;
+    std::unordered_map<std::string, uint32_t> siteIds_;
     std::vector<std::string> names_;
     std::vector<CallSite> sites_;
 };

@@ -27,7 +27,7 @@ InitMap::InitMap(uint64_t bytes, bool shared)
 
 void InitMap::SetBits(uint64_t word, uint64_t mask)
 {
-    if (shared_ && mask != ~uint64_t{0}) {
+    if (shared_) {
         __atomic_fetch_or(&words_[word], mask, __ATOMIC_RELAXED);
     } else {
         words_[word] |= mask;
@@ -43,12 +43,14 @@ void InitMap::Mark(uint64_t start, uint64_t bytes)
     const uint64_t last = (start + bytes - 1) / UNIT_BYTES;
     const uint64_t firstWord = first / WORD_UNITS;
     const uint64_t lastWord = last / WORD_UNITS;
-    for (uint64_t w = firstWord; w <= lastWord; ++w) {
-        uint64_t mask = ~uint64_t{0};
-        if (w == firstWord) mask &= MaskFrom(first % WORD_UNITS);
-        if (w == lastWord) mask &= MaskTo(last % WORD_UNITS);
-        SetBits(w, mask);
+    if (firstWord == lastWord) {
+        SetBits(firstWord, MaskFrom(first % WORD_UNITS) & MaskTo(last % WORD_UNITS));
+        return;
     }
+    SetBits(firstWord, MaskFrom(first % WORD_UNITS));
+    std::fill(words_.begin() + static_cast<ptrdiff_t>(firstWord) + 1, words_.begin() + static_cast<ptrdiff_t>(lastWord),
+              ~uint64_t{0});
+    SetBits(lastWord, MaskTo(last % WORD_UNITS));
 }
 
 void InitMap::Unmark(uint64_t start, uint64_t bytes)
@@ -58,20 +60,34 @@ void InitMap::Unmark(uint64_t start, uint64_t bytes)
     }
 }
 
+void InitMap::Assign64(uint64_t start, uint32_t mask)
+{
+    const uint64_t shift = start / UNIT_BYTES % WORD_UNITS;
+    uint64_t& word = words_[start / UNIT_BYTES / WORD_UNITS];
+    word = (word & ~(uint64_t{UINT32_MAX} << shift)) | uint64_t{mask} << shift;
+}
+
+void InitMap::Restrict64(uint64_t start, uint32_t mask)
+{
+    const uint64_t shift = start / UNIT_BYTES % WORD_UNITS;
+    words_[start / UNIT_BYTES / WORD_UNITS] &= ~(uint64_t{~mask} << shift);
+}
+
 int64_t InitMap::FirstUnwritten(uint64_t start, uint64_t bytes) const
 {
     if (bytes == 0) return -1;
     const uint64_t first = start / UNIT_BYTES;
     const uint64_t last = (start + bytes - 1) / UNIT_BYTES;
-    for (uint64_t w = first / WORD_UNITS; w <= last / WORD_UNITS; ++w) {
-        uint64_t mask = ~uint64_t{0};
-        if (w == first / WORD_UNITS) mask &= MaskFrom(first % WORD_UNITS);
-        if (w == last / WORD_UNITS) mask &= MaskTo(last % WORD_UNITS);
+    const uint64_t lastWord = last / WORD_UNITS;
+    uint64_t mask = MaskFrom(first % WORD_UNITS);
+    for (uint64_t w = first / WORD_UNITS; w <= lastWord; ++w) {
+        if (w == lastWord) mask &= MaskTo(last % WORD_UNITS);
         const uint64_t missing = mask & ~__atomic_load_n(&words_[w], __ATOMIC_RELAXED);
         if (missing != 0) {
             return static_cast<int64_t>((w * WORD_UNITS + static_cast<uint64_t>(__builtin_ctzll(missing))) *
                                         UNIT_BYTES);
         }
+        mask = ~uint64_t{0};
     }
     return -1;
 }

@@ -12,11 +12,15 @@ namespace ascend_sim {
 // One bit per 2 bytes: the smallest element that the kernels use.
 class InitMap {
 public:
+    static constexpr uint64_t WORD_BYTES = 128;  // that a word of the map speaks of
     // shared: several core groups may mark at the same time.
     InitMap(uint64_t bytes, bool shared);
     void Mark(uint64_t start, uint64_t bytes);
     void Clear();
     void Unmark(uint64_t start, uint64_t bytes);
+    // Of 64 B from a multiple of 64 B on: exactly the units of the mask, or those of it that were written before.
+    void Assign64(uint64_t start, uint32_t mask);
+    void Restrict64(uint64_t start, uint32_t mask);
     bool Written(uint64_t start, uint64_t bytes) const { return FirstUnwritten(start, bytes) < 0; }
     // Offset of the first byte in the range that nobody wrote, or -1.
     int64_t FirstUnwritten(uint64_t start, uint64_t bytes) const;

@@ -77,46 +77,55 @@ VectorClock RaceDetector::Completed(uint32_t thread) const
     return clock;
 }
 
-void RaceDetector::CheckAgainst(uint32_t thread, uint32_t other, const Access& access, const History& history,
-                                std::vector<Hazard>& hazards) const
+void RaceDetector::CheckAgainst(uint32_t thread, uint32_t other, const Access& access, const Extent& extent,
+                                const History& history, std::vector<Hazard>& hazards)
 {
     const uint32_t covered = clocks_[thread].at[other];
     const bool sameThread = thread == other;
-    for (size_t i = history.size(); i > 0; --i) {
-        const Access& earlier = history[i - 1];
+    const bool overlapsItself = OverlapsItself(thread);
+    for (size_t i = history.extents.size(); i > 0; --i) {
+        const Extent& earlier = history.extents[i - 1];
         if (earlier.time <= covered) return;
-        if (sameThread && (earlier.time == access.time || (!OverlapsItself(thread) && !earlier.unordered))) continue;
-        if (Commute(access, earlier)) continue;
-        if (!Overlap(access.region, earlier.region)) continue;
+        ++comparisons_;
+        if (extent.start >= earlier.end || earlier.start >= extent.end) continue;
+        if (sameThread && (earlier.time == extent.time || (!overlapsItself && !earlier.unordered))) continue;
+        const Access& met = history.accesses[i - 1];
+        if (Commute(access, met)) continue;
+        if (!Overlap(access.region, met.region)) continue;
         if (hazards.size() < MAX_HAZARDS) {
-            hazards.push_back({RaceRule(access, earlier),
-                               Report(thread, access, other, earlier),
-                               {thread, access.time},
-                               {other, earlier.time}});
+            hazards.push_back(
+                {RaceRule(access, met), Report(thread, access, other, met), {thread, access.time}, {other, met.time}});
         }
         return;
     }
 }
 
+void RaceDetector::Forget()
+{
+    enabled_ = false;
+    memories_ = {};
+}
+
 void RaceDetector::Prune(uint32_t space, uint32_t owner, uint32_t thread)
 {
-    auto& histories = history_[space][owner];
+    Memory& memory = memories_[space][owner];
     uint32_t covered = UINT32_MAX;
-    for (uint32_t other = 0; other < GROUP_THREADS; ++other) {
-        const bool uses = !histories[other].empty();
-        if (uses) covered = std::min(covered, clocks_[other].at[thread]);
+    for (uint32_t users = memory.users; users != 0; users &= users - 1) {
+        covered = std::min(covered, clocks_[static_cast<uint32_t>(__builtin_ctz(users))].at[thread]);
     }
-    History& own = histories[thread];
+    History& own = memory.history[thread];
     // Of equal accesses that every user is ordered after, the latest stays: a thread that comes to this memory only
     // now must be ordered after it, too.
     std::unordered_set<uint64_t> seen;
     History kept;
-    for (size_t i = own.size(); i > 0; --i) {
-        const Access& access = own[i - 1];
+    for (size_t i = own.extents.size(); i > 0; --i) {
+        const Access& access = own.accesses[i - 1];
         if (access.time <= covered && !seen.insert(RegionKey(access)).second) continue;
-        kept.push_back(access);
+        kept.extents.push_back(own.extents[i - 1]);
+        kept.accesses.push_back(access);
     }
-    std::reverse(kept.begin(), kept.end());
+    std::reverse(kept.extents.begin(), kept.extents.end());
+    std::reverse(kept.accesses.begin(), kept.accesses.end());
     own = std::move(kept);
 }
 
@@ -124,16 +133,21 @@ void RaceDetector::Check(uint32_t thread, uint32_t memoryOwner, const Access& ac
 {
     if (!enabled_) return;
     const auto space = static_cast<uint32_t>(access.region.space);
-    auto& histories = history_[space][memoryOwner];
-    for (uint32_t other = 0; other < GROUP_THREADS; ++other) {
-        if (!histories[other].empty()) CheckAgainst(thread, other, access, histories[other], hazards);
+    const Region& region = access.region;
+    const Extent extent{region.start, region.End(), access.time, access.write, access.atomic, access.unordered};
+    Memory& memory = memories_[space][memoryOwner];
+    for (uint32_t users = memory.users; users != 0; users &= users - 1) {
+        const auto other = static_cast<uint32_t>(__builtin_ctz(users));
+        CheckAgainst(thread, other, access, extent, memory.history[other], hazards);
     }
-    History& own = histories[thread];
-    own.push_back(access);
-    size_t& limit = pruneAt_[space][memoryOwner][thread];
-    if (own.size() < std::max(limit, PRUNE_LENGTH)) return;
+    memory.users |= 1U << thread;
+    History& own = memory.history[thread];
+    own.extents.push_back(extent);
+    own.accesses.push_back(access);
+    size_t& limit = memory.pruneAt[thread];
+    if (own.extents.size() < std::max(limit, PRUNE_LENGTH)) return;
     Prune(space, memoryOwner, thread);
-    limit = 2 * own.size();
+    limit = 2 * own.extents.size();
 }
 
 }  // namespace ascend_sim

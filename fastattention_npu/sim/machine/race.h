@@ -81,19 +81,40 @@ public:
     // memoryOwner: the core in the group whose local memory it is (0 for GM).
     void Check(uint32_t thread, uint32_t memoryOwner, const Access& access, std::vector<Hazard>& hazards);
 
-private:
-    using History = std::vector<Access>;
+    // Frees what earlier accesses take; nothing is checked any more.
+    void Forget();
+    uint64_t Comparisons() const { return comparisons_; }
 
-    void CheckAgainst(uint32_t thread, uint32_t other, const Access& access, const History& history,
-                      std::vector<Hazard>& hazards) const;
+private:
+    // What decides whether two accesses can meet at all; the rest of them lies beside it.
+    struct Extent {
+        uint64_t start;
+        uint64_t end;
+        uint32_t time;
+        bool write;
+        bool atomic;
+        bool unordered;
+    };
+    struct History {
+        std::vector<Extent> extents;
+        std::vector<Access> accesses;
+    };
+
+    void CheckAgainst(uint32_t thread, uint32_t other, const Access& access, const Extent& extent,
+                      const History& history, std::vector<Hazard>& hazards);
     void Prune(uint32_t space, uint32_t owner, uint32_t thread);
 
+    struct Memory {
+        uint32_t users = 0;  // a bit per thread with a history
+        std::array<History, GROUP_THREADS> history;
+        std::array<size_t, GROUP_THREADS> pruneAt{};
+    };
+
     bool enabled_;
+    uint64_t comparisons_ = 0;
     std::array<uint32_t, GROUP_THREADS> issued_{};
     std::array<VectorClock, GROUP_THREADS> clocks_{};
-    // Per memory (space and owning core) and thread.
-    std::array<std::array<std::array<History, GROUP_THREADS>, CORES_PER_GROUP>, SPACES> history_;
-    std::array<std::array<std::array<size_t, GROUP_THREADS>, CORES_PER_GROUP>, SPACES> pruneAt_{};
+    std::array<std::array<Memory, CORES_PER_GROUP>, SPACES> memories_;  // by space and owning core
 };
 
 }  // namespace ascend_sim

@@ -41,6 +41,7 @@ Report MakeTimedReport(const fastattn::SocSpec& soc, Launch& launch, Timing cloc
     report.hbmBytesRead = static_cast<uint64_t>(timing.traffic.hbmReadBytes);
     report.hbmBytesWritten = static_cast<uint64_t>(timing.traffic.hbmWriteBytes);
     report.instructions = result.traffic.instructions;
+    report.work = result.work;
     report.hazards = result.hazards;
     report.warnings = result.warnings;
     double most = -1;

@@ -23,6 +23,7 @@ struct Report {
     uint64_t hbmBytesRead = 0;
     uint64_t hbmBytesWritten = 0;
     uint64_t instructions = 0;
+    HostWork work;
     std::vector<std::string> hazards;
     std::vector<std::string> warnings;
     Timing timing;

@@ -55,6 +55,20 @@ struct Traffic {
     double cubeMacs = 0;
 };
 
+// What simulating took on the host, in countable steps: the same in every run, so that tests can hold it to a bound.
+struct HostWork {
+    uint64_t bankRepeats = 0;      // repeats whose UB banks were worked out
+    uint64_t raceComparisons = 0;  // pairs of accesses that were held against each other
+    uint64_t initWords = 0;        // words of "who wrote this" that were read or marked
+    HostWork& operator+=(const HostWork& other)
+    {
+        bankRepeats += other.bankRepeats;
+        raceComparisons += other.raceComparisons;
+        initWords += other.initWords;
+        return *this;
+    }
+};
+
 struct CoreTrace {
     CoreKind kind = CoreKind::AIC;
     uint32_t group = 0;
@@ -64,6 +78,7 @@ struct CoreTrace {
     std::vector<GmAccess> gmAccesses;
     std::vector<Transfer> transfers;
     Traffic traffic;
+    HostWork work;
 };
 
 }  // namespace ascend_sim

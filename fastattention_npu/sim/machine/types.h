@@ -36,6 +36,7 @@ struct Region {
 
     uint64_t End() const { return start + (count1 - 1) * pitch1 + (count2 - 1) * pitch2 + bytes; }
     bool Empty() const { return bytes == 0 || count1 == 0 || count2 == 0; }
+    uint64_t Runs() const { return uint64_t{count1} * count2; }
     uint64_t TotalBytes() const { return bytes * count1 * count2; }
 
     // Merges levels that lie back to back, so that the common cases are one run.
