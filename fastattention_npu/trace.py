@@ -17,6 +17,7 @@ MIN_STALL_CYCLES = 32  # shorter ones only fill the file: the gap between two in
 WAIT_CYCLES = 1.0  # a wait that the clock gives no extent is drawn this long
 THREADS_PER_CORE = 10
 ALL_CORES_PID = 1_000_000
+ARROWS = ("flag", "cross-core flag", "unit flags")  # by number
 
 
 class _Writer:
@@ -86,10 +87,12 @@ class _Writer:
     def arrows(self) -> Iterator[dict[str, Any]]:
         arrows = {name: column.tolist() for name, column in self.timeline.arrows.items()}
         for k, (set_by, waiter) in enumerate(zip(arrows["from"], arrows["to"], strict=True)):
-            cat = "cross-core flag" if arrows["cross"][k] else "flag"
-            name = f"{cat} {arrows['id'][k]}"
+            cat = ARROWS[arrows["cross"][k]]
+            units = cat == "unit flags"  # which the other pipe follows before the slice ends
+            name = cat if units else f"{cat} {arrows['id'][k]}"
             start, end = self.span(set_by)
-            leave = end - min(0.5, (end - start) / 2)  # within the slice, which its end is not
+            inside = min(0.5, (end - start) / 2)  # within the slice, which its end is not
+            leave = start + inside if units else end - inside
             start, end = self.span(waiter)
             is_wait = self.events["kind"][waiter] == CROSS_WAIT
             arrive = end - min(0.5, (end - start) / 2) if is_wait else start

@@ -66,6 +66,7 @@ class Result:
 
     def __init__(self, report: dict[str, Any], out: np.ndarray):
         self.findings: list[str] = report["hazards"] + report["warnings"]
+        self.cycles: float = report["cycles"]
         self.out = out
 
 

@@ -48,4 +48,4 @@ def test_unknown_kernels_and_operands_are_refused() -> None:
     with pytest.raises(ValueError, match="wrong size"):
         _core.simulate("mmad_bench", SOC, b"", 1, {}, 0, {})
     with pytest.raises(ValueError, match="no operand"):
-        _core.simulate("mmad_bench", SOC, b"\0" * 16, 1, {"x": (64, 64)}, 0, {})
+        _core.simulate("mmad_bench", SOC, b"\0" * 20, 1, {"x": (64, 64)}, 0, {})

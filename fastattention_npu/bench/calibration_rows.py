@@ -148,11 +148,10 @@ VECTOR_ROWS = (
 )  # fmt: skip
 
 
-def _mmad(name: str, n: int, published: float) -> Row:
-    tiling = {"m": 128, "n": n, "k": 64, "loops": 8}
-    return Row(
-        name, "cube", "mmad_bench", published, "cycles", f"{UNIT_FLAG}, UnitFlag off", "total", tiling, block_dim=1
-    )
+def _mmad(name: str, n: int, published: float, unit_flag: bool) -> Row:
+    tiling = {"m": 128, "n": n, "k": 64, "loops": 8, "unit_flag": int(unit_flag)}
+    source = f"{UNIT_FLAG}, UnitFlag {'on' if unit_flag else 'off'}"
+    return Row(name, "cube", "mmad_bench", published, "cycles", source, "total", tiling, block_dim=1)
 
 
 # Two of sixteen row tiles and all six column tiles of each core's part; 85.3 tiles a core in the full problem.
@@ -170,8 +169,10 @@ def _matmul(name: str, measure: str, published: float, fits: tuple[str, ...] = (
 
 
 CUBE_ROWS = (
-    _mmad("8 Mmads 128 x 256 x 64", 256, 4225.0),
-    _mmad("8 Mmads 128 x 128 x 64", 128, 2172.0),
+    _mmad("8 Mmads 128 x 256 x 64", 256, 4225.0, False),
+    _mmad("8 Mmads 128 x 256 x 64, UnitFlag", 256, 4209.0, True),
+    _mmad("8 Mmads 128 x 128 x 64", 128, 2172.0, False),
+    _mmad("8 Mmads 128 x 128 x 64, UnitFlag", 128, 2172.0, True),
     _matmul("matmul 8192^3, cube", "aic.cube", 3076.396, ("cube.head_cycles",)),
     _matmul("matmul 8192^3, MTE1", "aic.mte1", 2533.512, ("mte1.start_cycles",)),
     _matmul("matmul 8192^3, MTE2", "aic.mte2", 3435.584),

@@ -186,7 +186,8 @@ class TimelineView {
   arrowEnds(k) {
     const { from, to, cross } = this.events.arrows;
     const wait = this.events.kindOf(to[k]) === 'cross_wait';
-    const start = this.events.end(from[k]);
+    const units = cross[k] === 2; // followed before the event ends
+    const start = units ? this.events.start(from[k]) : this.events.end(from[k]);
     const end = wait ? this.events.end(to[k]) : this.events.start(to[k]);
     return { x0: this.x(start), x1: this.x(end), late: end - start,
       y0: this.rowTop[this.events.columns.track[from[k]]] + ROW / 2,

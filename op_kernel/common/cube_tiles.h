@@ -8,6 +8,11 @@
 namespace fastattn {
 
 constexpr uint32_t FRACTAL_ELEMS = FRACTAL_ROWS * C0_B16_ELEMS;
+// unitFlag of Mmad and Fixpipe: no unit flags; wait for them; wait for them and turn them (Ascend C documentation,
+// "UnitFlag"). Of the Mmads that add to one tile only the last turns them.
+constexpr uint8_t UNIT_OFF = 0;
+constexpr uint8_t UNIT_HOLD = 2;
+constexpr uint8_t UNIT_TURN = 3;
 constexpr uint64_t MAX_ND2NZ_PITCH_ELEMS = 65535;  // srcDValue and srcNdMatrixStride are uint16
 constexpr uint32_t DEPENDENT_MMAD_FRACTALS = 10;   // fewer output fractals: dependent Mmads need PIPE_M barriers
 
@@ -135,13 +140,14 @@ __aicore__ inline void LoadRight(const AscendC::LocalTensor<T>& l0b, const Ascen
 template <class T>
 __aicore__ inline void Multiply(const AscendC::LocalTensor<float>& l0c, const AscendC::LocalTensor<T>& l0a,
                                 const AscendC::LocalTensor<T>& l0b, uint32_t rows, uint32_t cols, uint32_t depth,
-                                bool first)
+                                bool first, uint8_t unitFlag = UNIT_OFF)
 {
     AscendC::MmadParams p;
     p.m = Fractals(rows) * FRACTAL_ROWS;
     p.n = cols;
     p.k = depth;
     p.cmatrixInitVal = first;
+    p.unitFlag = unitFlag;
     if (!first && Fractals(rows) * Fractals(cols) < DEPENDENT_MMAD_FRACTALS) {
         AscendC::PipeBarrier<PIPE_M>();
     }
@@ -154,7 +160,7 @@ __aicore__ inline void SetRowMajorStores() { AscendC::SetFixpipeNz2ndFlag(1, 0, 
 // l0c (rows x cols) -> GM rows in fp32. DataCopy takes whole fractals; Fixpipe takes any number of columns, but waits
 // for the store before it.
 __aicore__ inline void StoreAccumulator(const AscendC::GlobalTensor<float>& gm, const AscendC::LocalTensor<float>& l0c,
-                                        uint32_t rows, uint32_t cols, uint32_t rowPitch)
+                                        uint32_t rows, uint32_t cols, uint32_t rowPitch, uint8_t unitFlag = UNIT_OFF)
 {
     if (cols % FRACTAL_ROWS == 0) {
         AscendC::DataCopyCO12DstParams p;
@@ -175,6 +181,7 @@ __aicore__ inline void StoreAccumulator(const AscendC::GlobalTensor<float>& gm, 
     p.dstStride = rowPitch;
     p.quantPre = QuantMode_t::NoQuant;
     p.deqScalar = 0;
+    p.unitFlag = unitFlag;
     AscendC::Fixpipe<float, float, AscendC::CFG_ROW_MAJOR>(gm, l0c, p);
 }
 

@@ -54,6 +54,7 @@ struct MmadBenchTiling {
     uint32_t n;
     uint32_t k;
     uint32_t loops;
+    uint32_t unitFlag;  // 1: with unit flags, the last Mmad turns them
 };
 
 }  // namespace fastattn

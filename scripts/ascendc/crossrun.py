@@ -175,7 +175,8 @@ CASES: tuple[Case, ...] = (
     calibration("copy_bench", (128, 512, 16, 256, 0, 32, 0, 0, 1, 2, 2), 2, x=65536),
     calibration("copy_bench", (128, 512, 64, 64, 1, 64, 1, 1, 2, 1, 2), 2, x=65536),
     calibration("add_bench", (65536, 4096, 4, 2, 8192, 16384, 65536), 2, x=65536, y=65536, z=65536),
-    calibration("mmad_bench", (48, 64, 32, 3)),
+    calibration("mmad_bench", (48, 64, 32, 3, 0)),
+    calibration("mmad_bench", (48, 64, 32, 3, 1)),
     *(StandardCase(step, 3, 100, 300, 40, causal=True) for step in ("scores", "softmax", "output")),
     # Longer rows join their segments by scalars in UB, which the headers reach through a plain pointer.
     *(StandardCase(step, 1, 40, 1000, 64, dtype="bf16") for step in ("scores", "softmax", "output")),

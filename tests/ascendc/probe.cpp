@@ -396,6 +396,42 @@ __aicore__ inline void Store(GM_ADDR out, QuantMode_t narrow)
     DataCopy(gm, LocalTensor<float>(TPosition::CO1, 0, ELEMS), copy);
 }
 
+// Mmad and Fixpipe that follow each other by unit flags; what is left of these is reset.
+__aicore__ inline void Units(GM_ADDR out)
+{
+    GlobalTensor<float> gm;
+    gm.SetGlobalBuffer((__gm__ float*)out);
+    const LocalTensor<float> l0c(TPosition::CO1, 0, ELEMS);
+    SetMMRowMajor();
+    SetMMColumnMajor();
+    SetMMLayoutTransform(true);
+    MmadParams product;
+    product.m = 16;
+    product.n = 48;
+    product.k = 32;
+    for (const uint8_t flag : {2, 3}) {
+        product.cmatrixInitVal = flag == 2;
+        product.unitFlag = flag;
+        Mmad(l0c, LocalTensor<half>(TPosition::A2, 0, ELEMS), LocalTensor<half>(TPosition::B2, 0, ELEMS), product);
+        PipeBarrier<PIPE_M>();
+    }
+    FixpipeParamsV220 p;
+    p.nSize = 32;
+    p.mSize = 16;
+    p.srcStride = 16;
+    p.dstStride = 32;
+    p.quantPre = QuantMode_t::NoQuant;
+    p.deqScalar = 0;
+    for (const uint8_t flag : {2, 3}) {
+        p.unitFlag = flag;
+        Fixpipe<float, float, CFG_ROW_MAJOR>(gm, l0c, p);
+    }
+    SetFlag<HardEvent::M_FIX>(0);
+    WaitFlag<HardEvent::M_FIX>(0);
+    SetFixPipeConfig<float>(l0c, true);
+    PipeBarrier<PIPE_ALL>();
+}
+
 template <class T>
 __aicore__ inline void Movers(GM_ADDR in)
 {
@@ -440,6 +476,8 @@ __aicore__ inline void Cube(GM_ADDR q, GM_ADDR workspace)
     Store<bfloat16_t>(workspace, QuantMode_t::F322BF16);
     CrossCoreWaitFlag(3);
     CrossCoreSetFlag<2, PIPE_FIX>(4);
+    PipeBarrier<PIPE_ALL>();
+    Units(workspace);
     Movers<half>(q);
     const LocalTensor<half> l1(TPosition::A1, 0, ELEMS);
     FixpipeParamsV220 p;

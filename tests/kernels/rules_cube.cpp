@@ -93,7 +93,7 @@ RULE_KERNEL(mmad_option)
 }
 
 // Mmad and Fixpipe in step through unit flags alone: two tiles in one place (0), a Fixpipe of fewer columns (1), of a
-// tile that no Mmad finished (2), and an Mmad over a tile that was not taken (3).
+// tile that no Mmad finished (2), an Mmad over a tile that was not taken (3), and a tile that nobody takes (4).
 RULE_KERNEL(unit_flag)
 {
     LoadL0(in);
@@ -102,10 +102,84 @@ RULE_KERNEL(unit_flag)
         p.unitFlag = variant == 2 ? 2 : 3;
         Mmad(L0c(0), L0a<half>(0), L0b<half>(0), p);
         if (variant == 3) continue;
+        if (variant == 4) return;
         FixpipeParamsV220 f = Rows(64, variant == 1 ? 32 : 64);
         f.unitFlag = 3;
         Fixpipe<float, float, CFG_ROW_MAJOR>(Gm<float>(out), L0c(0), f);
     }
+}
+
+// Both Mmads are issued before the Fixpipe that makes room for the second: M waits, FIX does not.
+RULE_KERNEL(unit_flag_queued)
+{
+    LoadL0(in);
+    MmadParams p = Size(64, 64, 64);
+    p.unitFlag = 3;
+    FixpipeParamsV220 f = Rows(64, 64);
+    f.unitFlag = 3;
+    Mmad(L0c(0), L0a<half>(0), L0b<half>(0), p);
+    p.k = 32;
+    Mmad(L0c(0), L0a<half>(0), L0b<half>(0), p);
+    Fixpipe<float, float, CFG_ROW_MAJOR>(Gm<float>(out), L0c(0), f);
+    if (variant == 1) PipeBarrier<PIPE_ALL>();
+    if (variant == 0) Fixpipe<float, float, CFG_ROW_MAJOR>(Gm<float>(out + 64 * 64 * 4), L0c(0), f);
+}
+
+// L0A is loaded anew once Fixpipe has taken the whole tile (0, in two halves), or half of it (1): then the Mmad may
+// still read. An Mmad without unitFlag does not wait for a Fixpipe with it (2).
+RULE_KERNEL(unit_flag_order)
+{
+    LoadL0(in);
+    MmadParams p = Size(64, 64, 64);
+    p.unitFlag = 3;
+    Mmad(L0c(0), L0a<half>(0), L0b<half>(0), p);
+    FixpipeParamsV220 f = Rows(64, 32);
+    f.unitFlag = 3;
+    Fixpipe<float, float, CFG_ROW_MAJOR>(Gm<float>(out), L0c(0), f);
+    if (variant == 1) Pass<HardEvent::FIX_MTE1>();
+    LoadData2DParams load;
+    load.repeatTimes = 16;
+    load.srcStride = 1;
+    if (variant == 1) LoadData(L0a<half>(0), L1<half>(0), load);
+    Fixpipe<float, float, CFG_ROW_MAJOR>(Gm<float>(out + 64 * 32 * 4), L0c(64 * 32 * 4), f);
+    if (variant == 0) Pass<HardEvent::FIX_MTE1>();
+    if (variant == 0) LoadData(L0a<half>(0), L1<half>(0), load);
+    if (variant == 2) Mmad(L0c(0), L0a<half>(0), L0b<half>(0), Size(64, 64, 64));
+}
+
+// Flags that a Fixpipe of half the tile leaves are reset, once M has finished (0) or while it may run (1).
+RULE_KERNEL(unit_flag_reset)
+{
+    LoadL0(in);
+    SetMMRowMajor();
+    MmadParams p = Size(64, 64, 64);
+    p.unitFlag = 3;
+    Mmad(L0c(0), L0a<half>(0), L0b<half>(0), p);
+    FixpipeParamsV220 f = Rows(64, 32);
+    f.unitFlag = 3;
+    Fixpipe<float, float, CFG_ROW_MAJOR>(Gm<float>(out), L0c(0), f);
+    if (variant == 0) Pass<HardEvent::M_FIX>();
+    SetFixPipeConfig<float>(L0c(0), true);
+}
+
+// One tile from the last of two Mmads to Fixpipe, which stores rows: by a flag between the pipes (0), by unit flags with
+// the result made down its columns (1) or along its rows (2).
+RULE_KERNEL(unit_flag_time)
+{
+    LoadL0(in);
+    if (variant == 2) SetMMRowMajor();
+    MmadParams p = Size(64, 64, 64);
+    p.unitFlag = variant == 0 ? 0 : 2;
+    FixpipeParamsV220 f = Rows(64, 64);
+    f.quantPre = F322F16;
+    f.unitFlag = variant == 0 ? 0 : 3;
+    PipeBarrier<PIPE_ALL>();
+    Mmad(L0c(0), L0a<half>(0), L0b<half>(0), p);
+    p.cmatrixInitVal = false;
+    p.unitFlag = f.unitFlag;
+    Mmad(L0c(0), L0a<half>(0), L0b<half>(0), p);
+    if (variant == 0) Pass<HardEvent::M_FIX>();
+    Fixpipe<half, float, CFG_ROW_MAJOR>(Gm<half>(out), L0c(0), f);
 }
 
 RULE_KERNEL(load_transpose)

@@ -90,6 +90,27 @@ void Mmad(const LocalTensor<T>& dst, const LocalTensor<U>& fm, const LocalTensor
         p.unitFlag.Get("unitFlag"), p.kDirectionAlign, p.cmatrixSource, p.cmatrixInitVal && !p.isBias);
 }
 
+// In which order Mmad makes the fractals of its result: along the rows (N first), or down the columns (M first).
+inline void SetMMLayoutTransform(bool rowMajor, ASCENDC_HERE)
+{
+    Here("SetMMLayoutTransform", file, line);
+    constexpr int64_t MM_LAYOUT_BIT = 51;
+    set_ctrl(rowMajor ? sbitset1(get_ctrl(), MM_LAYOUT_BIT) : sbitset0(get_ctrl(), MM_LAYOUT_BIT));
+}
+inline void SetMMRowMajor(ASCENDC_HERE) { SetMMLayoutTransform(true, file, line); }
+inline void SetMMColumnMajor(ASCENDC_HERE) { SetMMLayoutTransform(false, file, line); }
+
+// Of its uses only the reset of all unit flags, with a tensor in L0C, is simulated.
+template <class T, bool setRelu = false>
+void SetFixPipeConfig(const LocalTensor<T>& preData, bool isUnitFlag = false, ASCENDC_HERE)
+{
+    Here("SetFixPipeConfig", file, line, PIPE_FIX);
+    static_assert(!setRelu, "SetFixPipeConfig takes no tensor for relu yet (its page)");
+    Require(preData.GetPosition() == TPosition::CO1 && isUnitFlag,
+            "SetFixPipeConfig is simulated with a tensor in L0C (CO1) and isUnitFlag = true, the reset of unit flags");
+    set_fpc((ascend_sim::AddressOf(preData.Address()) >> 7) << 8 | uint64_t{1} << 63);
+}
+
 template <class T>
 void RequireQuant(QuantMode_t quantPre)
 {

@@ -13,6 +13,12 @@ constexpr uint64_t L0_ALIGN_BYTES = 512;
 constexpr uint64_t L0C_ALIGN_BYTES = 1024;
 constexpr uint64_t DEPENDENT_TILES_WITHOUT_BARRIER = 10;  // Mmad page: below it, dependent Mmads need PIPE_M barriers
 
+// SetMMRowMajor: along the rows of the result instead of down its strips (SetMMColumnMajor page).
+FractalOrder WalkOf(uint64_t ctrl)
+{
+    return (ctrl & CTRL_ROW_MAJOR) != 0 ? FractalOrder::ROWS_FIRST : FractalOrder::COLUMNS_FIRST;
+}
+
 uint64_t Fractals(int64_t x) { return (static_cast<uint64_t>(x) + FRACTAL - 1) / FRACTAL; }
 
 struct MadInit {
@@ -99,7 +105,8 @@ void Mad(FloatType type, uint64_t c, uint64_t a, uint64_t b, int64_t m, int64_t 
     instruction.pipe = Pipe::M;
     instruction.cycles = soc.cubeHeadCycles + static_cast<double>(mf * nf * kf) * soc.cubeFractalCycles;
     instruction.cubeMacs = static_cast<double>(mf * nf * kf) * FRACTAL * FRACTAL * FRACTAL;
-    instruction.unitFlag = static_cast<uint8_t>(unitFlag);
+    instruction.units = {static_cast<uint8_t>(unitFlag), WalkOf(core.Regs().ctrl), static_cast<uint32_t>(mf),
+                         soc.cubeHeadCycles, instruction.cycles - soc.cubeHeadCycles};
     instruction.ownResultNeedsBarrier = mf * nf < DEPENDENT_TILES_WITHOUT_BARRIER;
     const Region tile = Run(Space::L0C, c, mf * nf * FRACTAL * FRACTAL * sizeof(float));
     if (!init) instruction.operands.Add(TracksInit(Reads("c", tile, L0C_ALIGN_BYTES)));

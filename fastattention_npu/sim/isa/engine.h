@@ -59,6 +59,8 @@ inline Operand TracksInit(Operand operand)
     return operand;
 }
 
+constexpr uint64_t CTRL_ROW_MAJOR = uint64_t{1} << 51;  // the bit of CTRL that SetMMRowMajor sets
+
 // A store to GM, which atomic mode turns into an update: the destination is read as well, and every element added to.
 void AddGmStore(Instruction& instruction, const Region& dst);
 

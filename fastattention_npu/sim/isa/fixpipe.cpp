@@ -10,6 +10,7 @@ namespace {
 constexpr uint64_t FRACTAL = 16;
 constexpr uint64_t L0C_ALIGN_BYTES = 64;
 constexpr uint64_t NZ_ALIGN_BYTES = 32;
+constexpr uint64_t FRACTAL_BYTES = FRACTAL * FRACTAL * sizeof(float);
 
 struct Fix {
     uint64_t dst;
@@ -125,7 +126,6 @@ void IssueFix(const char* name, const Fix& p, int64_t unitFlag)
     Instruction instruction;
     instruction.name = name;
     instruction.pipe = Pipe::FIX;
-    instruction.unitFlag = static_cast<uint8_t>(unitFlag);
     const Region out =
         p.nd ? Rows(p.space, p.dst, p.cols * p.elementBytes, static_cast<uint32_t>(p.rows), p.rowPitchBytes)
              : Rows(p.space, p.dst, p.rows * FRACTAL * p.elementBytes, static_cast<uint32_t>(p.cols / FRACTAL),
@@ -140,6 +140,10 @@ void IssueFix(const char* name, const Fix& p, int64_t unitFlag)
         instruction.operands.Add(Writes("dst", out, NZ_ALIGN_BYTES));
     }
     AddSource(instruction, p);
+    const uint64_t stripFractals = (p.stripPitchBytes + FRACTAL_BYTES - 1) / FRACTAL_BYTES;
+    instruction.units = {static_cast<uint8_t>(unitFlag), p.nd ? FractalOrder::ROWS_FIRST : FractalOrder::COLUMNS_FIRST,
+                         static_cast<uint32_t>(stripFractals), soc.fixpipeHeadCycles,
+                         instruction.cycles - soc.fixpipeHeadCycles};
     const GmStore store = p.space == Space::GM ? GmStore::Now() : GmStore{};
     core.Issue(instruction, [&core, p, store] { Copy(core, p, store); });
 }

@@ -143,6 +143,9 @@ void set_padding(uint64_t value);
 void set_fmatrix(uint64_t config);
 void set_mov_pad_val(uint64_t value);
 void set_quant_pre(uint64_t config);
+void set_fpc(uint64_t config);
+uint64_t get_ctrl();
+void set_ctrl(uint64_t value);
 
 // ---- synchronisation ----
 void set_flag(pipe_t from, pipe_t to, int64_t id);

@@ -212,6 +212,30 @@ void set_mov_pad_val(uint64_t value)
     Self().Scalar("set_mov_pad_val", Self().Soc().scalarIssueCycles);
 }
 
+uint64_t get_ctrl() { return Self().Regs().ctrl; }
+
+void set_ctrl(uint64_t value)
+{
+    if ((value & ~CTRL_ROW_MAJOR) != 0) {
+        Self().Refuse(Rule::NOT_SIMULATED,
+                      Format("CTRL = 0x%llx: of its bits only 51, the order in which Mmad makes its "
+                             "result, is simulated",
+                             static_cast<unsigned long long>(value)));
+    }
+    Self().Note(value);
+    Self().Regs().ctrl = value;
+    Self().Scalar("set_ctrl", Self().Soc().scalarIssueCycles);
+}
+
+// Of the parameters for quantisation, which Fixpipe refuses, only bit 63 does something here: it clears unit flags.
+void set_fpc(uint64_t config)
+{
+    constexpr uint64_t RESET_UNIT_FLAGS = uint64_t{1} << 63;
+    Self().Note(config);
+    Self().Scalar("set_fpc", Self().Soc().scalarIssueCycles);
+    if ((config & RESET_UNIT_FLAGS) != 0) Self().ResetUnitFlags();
+}
+
 void set_quant_pre(uint64_t config)
 {
     Self().Note(config);

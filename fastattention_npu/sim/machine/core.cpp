@@ -238,7 +238,7 @@ void Core::CheckWritten(const Operand& operand, InitMap& init, uint64_t base, co
     });
 }
 
-void Core::Admit(const Instruction& instruction)
+uint32_t Core::Admit(const Instruction& instruction)
 {
     if (!Has(kind_, instruction.pipe)) {
         Refuse(Rule::PIPE, Format("%s runs on %s, which %s does not have", instruction.name, PipeName(instruction.pipe),
@@ -251,7 +251,9 @@ void Core::Admit(const Instruction& instruction)
     record.name = NameId(instruction.name);
     record.site = SiteId(site_);
     record.scalarCycles = static_cast<float>(pendingScalarCycles_);
+    record.mode = instruction.units.flag;
     pendingScalarCycles_ = 0;
+    const auto index = static_cast<uint32_t>(trace_.records.size());
     trace_.records.push_back(record);
     ++trace_.traffic.instructions;
     trace_.traffic.cubeMacs += instruction.cubeMacs;
@@ -264,8 +266,7 @@ void Core::Admit(const Instruction& instruction)
             uint64_t& total = operand.write ? trace_.traffic.gmBytesWritten : trace_.traffic.gmBytesRead;
             if (!operand.line) total += operand.region.TotalBytes();
             if (group_->Owner().Options().keepGmAccesses) {
-                const auto at = static_cast<uint32_t>(trace_.records.size() - 1);
-                trace_.gmAccesses.push_back({operand.region.start, operand.region.TotalBytes(), at, operand.write});
+                trace_.gmAccesses.push_back({operand.region.start, operand.region.TotalBytes(), index, operand.write});
             }
             if (instruction.gmTransfer) AddTransfer(instruction, operand);
         } else {
@@ -278,6 +279,7 @@ void Core::Admit(const Instruction& instruction)
             if (operand.region.End() > RESERVED_UB_START && operand.region.space == Space::UB) CheckReservedUb(operand);
         }
     }
+    return index;
 }
 
 // Select in modes 1 and 2 keeps its scalar or its addresses in the last 8 KB of UB.
@@ -314,10 +316,10 @@ void Core::AddTransfer(const Instruction& instruction, const Operand& operand)
     trace_.records.back().transfer = static_cast<uint32_t>(trace_.transfers.size());
 }
 
-void Core::Before(const Instruction& instruction, const CallSite& site)
+void Core::Before(const Instruction& instruction, const CallSite& site, uint32_t record)
 {
     InheritScalar(instruction.pipe);
-    if (instruction.unitFlag != 0) TurnUnitFlags(instruction, site);
+    if (instruction.units.flag != 0) JoinUnits(instruction, record);
     if (!Checks()) return;
     const uint32_t thread = Thread(instruction.pipe);
     Access access;
@@ -325,6 +327,7 @@ void Core::Before(const Instruction& instruction, const CallSite& site)
     access.site = site;
     access.unordered = instruction.ownResultNeedsBarrier;
     access.atomic = instruction.atomic;
+    access.unitEpoch = instruction.units.flag != 0 ? unitEpoch_ + 1 : 0;
     for (const Operand& operand : instruction.operands) {
         if (operand.region.Empty()) continue;
         uint32_t owner = coreInGroup_;
@@ -347,8 +350,9 @@ void Core::Before(const Instruction& instruction, const CallSite& site)
     }
 }
 
-void Core::After(const Instruction& instruction)
+void Core::After(const Instruction& instruction, uint32_t record)
 {
+    if (instruction.units.flag == 3) TurnUnits(instruction, record);
     if (!Checks()) return;
     for (const Operand& operand : instruction.operands) {
         if (!operand.write || operand.tracksInit || operand.line || operand.region.Empty()) continue;

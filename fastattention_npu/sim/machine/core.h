@@ -16,6 +16,7 @@
 #include "race.h"
 #include "trace.h"
 #include "types.h"
+#include "unit_flags.h"
 
 namespace ascend_sim {
 
@@ -34,7 +35,7 @@ struct Instruction {
     double cycles = 0;
     double latencyCycles = 0;
     double cubeMacs = 0;
-    uint8_t unitFlag = 0;                // of Mmad and Fixpipe: 2 checks, 3 checks and turns the bits of its L0C tile
+    UnitUse units;                       // of Mmad and Fixpipe
     bool atomic = false;                 // adds to its destination
     double headCycles = 0;               // of a copy from or to GM: before its first request
     bool gmTransfer = false;             // uses the shared memory system
@@ -55,6 +56,7 @@ struct Registers {
     bool maskChosen = true;  // the kernel set the mask itself; false: an API left it
     uint64_t fmatrix = 0;    // height, width and padding of the next 3D load
     uint64_t loadPadding = 0;
+    uint64_t ctrl = 0;
 };
 
 class Core {
@@ -104,18 +106,17 @@ public:
     template <class Execute>
     void Issue(const Instruction& instruction, const Execute& execute)
     {
-        Admit(instruction);
-        if (pipes_[static_cast<uint32_t>(instruction.pipe)].blocked) {
-            Enqueue(instruction.pipe, [this, instruction, execute, site = site_] {
-                Before(instruction, site);
-                if (functional_ || instruction.pipe == Pipe::S) execute();
-                After(instruction);
+        const uint32_t record = Admit(instruction);
+        const bool blocked = pipes_[static_cast<uint32_t>(instruction.pipe)].blocked;
+        if (blocked || !UnitsReady(instruction, site_)) {
+            Enqueue(instruction.pipe, [this, instruction, execute, record, site = site_] {
+                if (!UnitsReady(instruction, site)) return false;
+                Run(instruction, execute, record, site);
+                return true;
             });
             return;
         }
-        Before(instruction, site_);
-        if (functional_ || instruction.pipe == Pipe::S) execute();
-        After(instruction);
+        Run(instruction, execute, record, site_);
     }
     // Runs something in its place in the pipe's order, right behind the last instruction issued to it.
     template <class Run>
@@ -133,6 +134,8 @@ public:
     void CrossWait(uint32_t id);
     // SyncAll<isAIVOnly> is made of flags; this notes the call, so that a core that misses it can be named.
     void NoteSyncAll(bool aivOnly);
+    // Clears all unit flags, behind the last instruction issued to FIX.
+    void ResetUnitFlags();
     uint32_t SyncAlls(bool aivOnly) const { return syncAlls_[aivOnly ? 1 : 0]; }
 
     // The data cache of the scalar unit: GM lines of 64 B, written back by DataCacheCleanAndInvalid only.
@@ -176,11 +179,12 @@ public:
     std::string Waiting() const;
 
 private:
-    using Action = std::function<void()>;
+    using Action = std::function<bool()>;  // false: it cannot run yet and has blocked the pipe again
+    static constexpr uint32_t UNIT_FLAGS = UINT32_MAX;
     struct PipeQueue {
         std::deque<Action> actions;  // behind an unmet flag
         bool blocked = false;
-        uint32_t blockedOn = 0;  // flag index
+        uint32_t blockedOn = 0;  // flag index, or UNIT_FLAGS
         std::string blockedText;
     };
 
@@ -193,7 +197,12 @@ private:
     uint64_t LimitBytes(Space space) const;
     void CheckReservedUb(const Operand& operand);
     void CheckBuffer(uint64_t start, const Operand& operand) const;
-    void TurnUnitFlags(const Instruction& instruction, const CallSite& site);
+    // Blocks the pipe when the bits are not as the instruction needs them.
+    bool UnitsReady(const Instruction& instruction, const CallSite& site);
+    void BlockOnUnits(const Instruction& instruction, const CallSite& site, uint64_t byte);
+    void JoinUnits(const Instruction& instruction, uint32_t record);
+    void TurnUnits(const Instruction& instruction, uint32_t record);
+    void WakeUnits(Pipe pipe);
     struct CacheLine {
         std::array<uint8_t, 64> bytes;
         uint64_t dirty = 0;    // a bit per byte
@@ -206,22 +215,34 @@ private:
     void RequireCrossFlag(uint32_t id, uint32_t mode);
     void FinishFlags() const;
     void FinishRegisters();
-    void Admit(const Instruction& instruction);  // decode-time checks and the record
+    uint32_t Admit(const Instruction& instruction);  // decode-time checks and the record, whose index it returns
+    template <class Execute>
+    void Run(const Instruction& instruction, const Execute& execute, uint32_t record, const CallSite& site)
+    {
+        Before(instruction, site, record);
+        if (functional_ || instruction.pipe == Pipe::S) execute();
+        After(instruction, record);
+    }
     void AddTransfer(const Instruction& instruction, const Operand& operand);
-    void Before(const Instruction& instruction, const CallSite& site);  // checks that need the data in place
-    void After(const Instruction& instruction);                         // the results exist
+    // Checks that need the data in place; the results exist.
+    void Before(const Instruction& instruction, const CallSite& site, uint32_t record);
+    void After(const Instruction& instruction, uint32_t record);
     void Enqueue(Pipe pipe, Action action);
     template <class Run>
     void RunOrEnqueue(Pipe pipe, const Run& action)
     {
         if (pipes_[static_cast<uint32_t>(pipe)].blocked) {
-            Enqueue(pipe, action);
+            Enqueue(pipe, [action] {
+                action();
+                return true;
+            });
         } else {
             action();
         }
     }
     void Drain(Pipe pipe);
     void Block(Pipe from, Pipe to, uint32_t id, const CallSite& site);
+    [[noreturn]] void ThrowStuck(const std::string& text) const;
     void InheritScalar(Pipe pipe);
     void List(const Instruction& instruction);
     void ListScalar(const char* name);
@@ -248,10 +269,8 @@ private:
     std::unordered_map<uint64_t, CacheLine> lines_;
     std::unique_ptr<InitMap> filler_;
     std::shared_ptr<BankPatterns> patterns_;
-    // Unit flags of L0C, one per 512 B, and what the pipes that turned them last had done.
-    std::array<bool, 256> unitFlags_{};
-    VectorClock unitSet_;
-    VectorClock unitCleared_;
+    UnitFlags unitFlags_;
+    uint32_t unitEpoch_ = 0;  // counts resets
     std::string note_;
     double pendingScalarCycles_ = 0;
     bool functional_ = true;

@@ -12,6 +12,7 @@ CoreClock::CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint3
       queueDepth_(std::clamp<uint32_t>(static_cast<uint32_t>(soc.queueDepth), 1, MAX_QUEUE)),
       spans_(trace.records.size())
 {
+    for (const UnitWait& wait : trace.unitWaits) unitWaits_[wait.record].push_back(wait);
 }
 
 double CoreClock::End() const
@@ -114,19 +115,22 @@ bool CoreClock::RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::
     const Queued item = pipe.queue[pipe.head];
     const Record& record = trace_.records[item.record];
     double start = std::max(pipe.free, item.issued);
+    double end = 0;
+    const bool units = record.step == Step::OP && record.mode != 0;
+    if (units && !FollowUnits(item.record, start, end)) return false;
     if (record.step == Step::WAIT_FLAG && !Take(FlagOf(record), start)) return false;
     if (record.transfer != 0) {
         pipe.copying = true;
         pipe.copyRecord = item.record;
         pipe.copyStart = start;
         const double request = start + trace_.transfers[record.transfer - 1].headCycles;
-        copies.push_back({request, index_ * PIPES + static_cast<uint32_t>(record.pipe), item.record});
+        copies.push_back({request, index_ * PIPES + static_cast<uint32_t>(record.pipe), item.record, end - request});
     } else if (record.step == Step::WAIT_FLAG) {
         pipe.free = start;
     } else if (record.step == Step::CROSS_SET) {
         posts.push_back({index_, item.record, std::max(pipe.done, start)});
     } else {
-        Run(pipe, record, item);
+        Run(pipe, record, item, start, end);
     }
     pipe.freed[pipe.head] = start;
     pipe.head = (pipe.head + 1) % queueDepth_;
@@ -134,13 +138,31 @@ bool CoreClock::RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::
     return true;
 }
 
-void CoreClock::Run(PipeState& pipe, const Record& record, const Queued& item)
+bool CoreClock::FollowUnits(uint32_t record, double& start, double& end) const
 {
-    const double start = std::max(pipe.free, item.issued);
+    const auto found = unitWaits_.find(record);
+    if (found == unitWaits_.end()) return true;
+    const Pipe pipe = trace_.records[record].pipe;
+    for (const UnitWait& wait : found->second) {
+        const auto other = unitTimes_.find(wait.on);
+        if (other == unitTimes_.end()) return false;
+        // The head of a Fixpipe runs while its first unit is being made.
+        const double head = pipe == Pipe::FIX ? soc_.fixpipeHeadCycles : 0;
+        start = std::max(start, pipe == Pipe::M ? other->second.end : other->second.start + wait.first - head);
+        end = std::max(end, pipe == Pipe::M ? 0 : other->second.start + wait.last);
+    }
+    return true;
+}
+
+void CoreClock::Run(PipeState& pipe, const Record& record, const Queued& item, double notBefore, double notDoneBefore)
+{
+    const double start = std::max({pipe.free, item.issued, notBefore});
     if (record.step == Step::OP) {
         // A pipe that had run dry pays its start-up again.
         const bool dry = start > pipe.done || pipe.done == 0;
         pipe.free = start + record.cycles + (dry && record.pipe == Pipe::MTE1 ? soc_.mte1StartCycles : 0);
+        pipe.free = std::max(pipe.free, notDoneBefore);
+        if (record.mode != 0) unitTimes_[item.record] = {start, pipe.free};
         Busy(pipe, start, pipe.free + record.latencyCycles);
         spans_[item.record] = {static_cast<float>(start), static_cast<float>(pipe.free)};
     } else if (record.step == Step::BARRIER) {
@@ -158,6 +180,7 @@ void CoreClock::EndCopy(Pipe name, double time, double latencyCycles)
     pipe.free = time;
     Busy(pipe, pipe.copyStart, time + latencyCycles);
     spans_[pipe.copyRecord] = {static_cast<float>(pipe.copyStart), static_cast<float>(time)};
+    if (trace_.records[pipe.copyRecord].mode != 0) unitTimes_[pipe.copyRecord] = {pipe.copyStart, time};
 }
 
 }  // namespace ascend_sim

@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <deque>
+#include <unordered_map>
 #include <vector>
 
 #include "clock.h"
@@ -14,6 +15,7 @@ struct CopyRequest {
     double time;
     uint32_t owner;  // core * PIPES + pipe
     uint32_t record;
+    double leastCycles;  // unit flags: not done before so many
 };
 
 struct CrossPost {
@@ -77,7 +79,9 @@ private:
     bool IssueNext(std::vector<HcclPost>& commits);
     bool IssueScalar(const Record& record, std::vector<HcclPost>& commits);
     bool RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts);
-    void Run(PipeState& pipe, const Record& record, const Queued& item);
+    void Run(PipeState& pipe, const Record& record, const Queued& item, double notBefore, double notDoneBefore);
+    // What unit flags say about the start and the end of a record; false while what it follows has no time yet.
+    bool FollowUnits(uint32_t record, double& start, double& end) const;
     bool Take(Flag& flag, double& time);
     void Busy(PipeState& pipe, double start, double end);
 
@@ -92,6 +96,12 @@ private:
     std::array<Flag, PIPES * PIPES * EVENT_IDS> flags_{};
     std::array<std::deque<double>, CROSS_CORE_FLAGS> posts_;
     std::vector<double> taskEnds_;  // of the communication server, by number from 1
+    std::unordered_map<uint32_t, std::vector<UnitWait>> unitWaits_;  // by the record that waits
+    struct Times {
+        double start;
+        double end;
+    };
+    std::unordered_map<uint32_t, Times> unitTimes_;  // of Mmads and Fixpipes with unit flags that have run
     std::vector<Span> spans_;
 };
 

@@ -40,8 +40,21 @@ void Core::Drain(Pipe pipe)
     while (!queue.blocked && !queue.actions.empty()) {
         Action action = std::move(queue.actions.front());
         queue.actions.pop_front();
-        action();
+        if (!action()) queue.actions.push_front(std::move(action));
     }
+}
+
+// The scalar unit waits for what cannot come any more; what the pipes wait for says why.
+void Core::ThrowStuck(const std::string& text) const
+{
+    std::string all = Format("deadlock on %s: %s", Name().c_str(), text.c_str());
+    Rule rule = Rule::FLAG_NEVER_SET;
+    for (const PipeQueue& queue : pipes_) {
+        if (!queue.blocked) continue;
+        all += "; " + queue.blockedText;
+        if (queue.blockedOn == UNIT_FLAGS) rule = Rule::UNIT_FLAG;
+    }
+    throw SimulatorError(rule, all);
 }
 
 void Core::Block(Pipe from, Pipe to, uint32_t id, const CallSite& site)
@@ -49,8 +62,7 @@ void Core::Block(Pipe from, Pipe to, uint32_t id, const CallSite& site)
     const std::string text = Format("%s waits for flag %s_%s id %u at %s, which was not set", PipeName(to),
                                     PipeName(from) + 5, PipeName(to) + 5, id, Describe(site).c_str());
     // Everything that could still set the flag has run or waits itself: the scalar unit would never go on.
-    if (to == Pipe::S)
-        throw SimulatorError(Rule::FLAG_NEVER_SET, Format("deadlock on %s: %s", Name().c_str(), text.c_str()));
+    if (to == Pipe::S) ThrowStuck(text);
     PipeQueue& queue = pipes_[static_cast<uint32_t>(to)];
     queue.blocked = true;
     queue.blockedOn = FlagIndex(from, to, id);
@@ -142,7 +154,7 @@ void Core::Barrier(Pipe pipe)
     }
     for (uint32_t p = 1; p < PIPES; ++p) {
         if (pipes_[p].blocked) {
-            Refuse(Rule::FLAG_NEVER_SET, Format("deadlock: PIPE_ALL waits while %s", pipes_[p].blockedText.c_str()));
+            ThrowStuck(Format("PIPE_ALL at %s waits for all pipes", Describe(site_).c_str()));
         }
         const uint32_t thread = ThreadOf(coreInGroup_, static_cast<Pipe>(p));
         races.Complete(thread);
@@ -222,50 +234,13 @@ void Core::NoteSyncAll(bool aivOnly)
     if (!aivOnly) RequireMix("SyncAll<false> is called");
 }
 
-// Unit flags order M and FIX tile by tile. Whatever could turn them has run by now: a bit that is wrong stays wrong.
-void Core::TurnUnitFlags(const Instruction& instruction, const CallSite& site)
-{
-    constexpr uint64_t UNIT_BYTES = 512;
-    constexpr uint64_t FRACTAL_BYTES = 1024;
-    const bool mmad = instruction.pipe == Pipe::M;
-    RaceDetector& races = group_->Races();
-    races.Clock(Thread(instruction.pipe)).Join(mmad ? unitCleared_ : unitSet_);
-    for (const Operand& operand : instruction.operands) {
-        if (operand.region.space != Space::L0C || operand.write != mmad) continue;
-        operand.region.ForEachRun([&](uint64_t start, uint64_t bytes) {
-            // A fractal is turned as a whole, whatever part of it the tile uses.
-            const uint64_t end = (start + bytes + FRACTAL_BYTES - 1) / FRACTAL_BYTES * FRACTAL_BYTES;
-            for (uint64_t unit = start / FRACTAL_BYTES * 2; unit * UNIT_BYTES < end; ++unit) {
-                if (unitFlags_[unit] != mmad) continue;
-                throw SimulatorError(Rule::UNIT_FLAG,
-                                     Format("%s on %s, %s: L0C byte %llu has its unit flag %s: %s",
-                                            Describe(site).c_str(), Name().c_str(), PipeName(instruction.pipe),
-                                            static_cast<unsigned long long>(unit * UNIT_BYTES), mmad ? "set" : "clear",
-                                            mmad ? "no Fixpipe with unitFlag has taken the last result"
-                                                 : "no Mmad with unitFlag 3 has finished it"));
-            }
-        });
-    }
-    if (instruction.unitFlag != 3) return;
-    for (const Operand& operand : instruction.operands) {
-        if (operand.region.space != Space::L0C || operand.write != mmad) continue;
-        operand.region.ForEachRun([&](uint64_t start, uint64_t bytes) {
-            const uint64_t end = (start + bytes + FRACTAL_BYTES - 1) / FRACTAL_BYTES * FRACTAL_BYTES;
-            for (uint64_t unit = start / FRACTAL_BYTES * 2; unit * UNIT_BYTES < end; ++unit) unitFlags_[unit] = mmad;
-        });
-    }
-    VectorClock done = races.Completed(Thread(instruction.pipe));
-    done.at[Thread(instruction.pipe)] += 1;  // this instruction itself, which gets its time after this
-    (mmad ? unitSet_ : unitCleared_).Join(done);
-}
-
 void Core::FinishFlags() const
 {
     for (const PipeQueue& queue : pipes_) {
-        if (queue.blocked) {
-            throw SimulatorError(Rule::FLAG_NEVER_SET, Format("deadlock at kernel exit on %s: %s", Name().c_str(),
-                                                              queue.blockedText.c_str()));
-        }
+        if (!queue.blocked) continue;
+        const bool units = queue.blockedOn == UNIT_FLAGS;
+        throw SimulatorError(units ? Rule::UNIT_FLAG : Rule::FLAG_NEVER_SET,
+                             Format("deadlock at kernel exit on %s: %s", Name().c_str(), queue.blockedText.c_str()));
     }
     for (uint32_t from = 0; from < PIPES; ++from) {
         for (uint32_t to = 0; to < PIPES; ++to) {
@@ -279,13 +254,11 @@ void Core::FinishFlags() const
             }
         }
     }
-    for (size_t unit = 0; unit < unitFlags_.size(); ++unit) {
-        if (!unitFlags_[unit]) continue;
-        throw SimulatorError(Rule::UNIT_FLAG,
-                             Format("%s: the unit flag of L0C byte %zu is still set at kernel exit: no "
-                                    "Fixpipe with unitFlag covered it",
-                                    Name().c_str(), unit * 512));
-    }
+    const int64_t left = unitFlags_.FirstSet();
+    if (left < 0) return;
+    throw SimulatorError(Rule::UNIT_FLAG, Format("%s: the unit flag of L0C byte %lld is still set at kernel exit: no "
+                                                 "Fixpipe with unitFlag 3 covered it",
+                                                 Name().c_str(), static_cast<long long>(left)));
 }
 
 void Core::FinishRegisters()

@@ -88,6 +88,8 @@ void RaceDetector::CheckAgainst(uint32_t thread, uint32_t other, const Access& a
         if (earlier.time <= covered) return;
         ++comparisons_;
         if (extent.start >= earlier.end || earlier.start >= extent.end) continue;
+        // Each waited for the other's bits, unit by unit.
+        if (!sameThread && extent.unitEpoch != 0 && extent.unitEpoch == earlier.unitEpoch) continue;
         if (sameThread && (earlier.time == extent.time || (!overlapsItself && !earlier.unordered))) continue;
         const Access& met = history.accesses[i - 1];
         if (Commute(access, met)) continue;
@@ -134,7 +136,8 @@ void RaceDetector::Check(uint32_t thread, uint32_t memoryOwner, const Access& ac
     if (!enabled_) return;
     const auto space = static_cast<uint32_t>(access.region.space);
     const Region& region = access.region;
-    const Extent extent{region.start, region.End(), access.time, access.write, access.atomic, access.unordered};
+    const Extent extent{region.start,  region.End(),     access.time,     access.write,
+                        access.atomic, access.unordered, access.unitEpoch};
     Memory& memory = memories_[space][memoryOwner];
     for (uint32_t users = memory.users; users != 0; users &= users - 1) {
         const auto other = static_cast<uint32_t>(__builtin_ctz(users));

@@ -36,6 +36,7 @@ struct Access {
     bool atomic = false;     // an atomic update: unordered with others of its kind
     bool line = false;       // of a whole cache line: meets other writes only
     bool unordered = false;  // even the own pipe needs a barrier after it (small dependent Mmads)
+    uint32_t unitEpoch = 0;  // unit flags order it with what has the same number, from one
     Region region;
     CallSite site;
     const char* operand = "";
@@ -71,6 +72,7 @@ public:
 
     // A new instruction on the thread: its time stamp.
     uint32_t Tick(uint32_t thread) { return ++issued_[thread]; }
+    uint32_t Issued(uint32_t thread) const { return issued_[thread]; }
     VectorClock& Clock(uint32_t thread) { return clocks_[thread]; }
     // What is known once everything issued to the thread so far has completed.
     VectorClock Completed(uint32_t thread) const;
@@ -94,6 +96,7 @@ private:
         bool write;
         bool atomic;
         bool unordered;
+        uint32_t unitEpoch;
     };
     struct History {
         std::vector<Extent> extents;

@@ -85,7 +85,7 @@ void Replay::StartCopy()
     const CoreTrace& trace = *traces_[copy.owner / PIPES];
     const Record& record = trace.records[copy.record];
     const Transfer& transfer = trace.transfers[record.transfer - 1];
-    memory_.Start(copy.owner, transfer, record.cycles - transfer.headCycles);
+    memory_.Start(copy.owner, transfer, std::max<double>(record.cycles - transfer.headCycles, copy.leastCycles));
 }
 
 double Replay::Latency(const SharedMemory::Ended& ended) const

@@ -202,16 +202,28 @@ private:
             if (anchors[edge.set.trace].empty() || anchors[edge.wait.trace].empty()) continue;
             const int64_t from = anchors[edge.set.trace][edge.set.record];
             const int64_t to = anchors[edge.wait.trace][edge.wait.record];
-            if (from == NONE || to == NONE) {
-                ++timeline_.setsWithoutArrow;
-                continue;
-            }
-            ArrowColumns& arrows = timeline_.arrows;
-            arrows.from.push_back(static_cast<uint32_t>(from));
-            arrows.to.push_back(static_cast<uint32_t>(to));
-            arrows.cross.push_back(edge.cross ? 1 : 0);
-            arrows.id.push_back(TraceAt(edge.set.trace).records[edge.set.record].id);
+            AddArrow(from, to, edge.cross ? 1 : 0, TraceAt(edge.set.trace).records[edge.set.record].id);
         }
+        constexpr uint8_t UNITS = 2;
+        for (const TimelineCore& core : timeline_.cores) {
+            const std::vector<int64_t>& events = eventOfRecord_[core.trace];
+            for (const UnitWait& wait : TraceAt(core.trace).unitWaits) {
+                AddArrow(events[wait.on], events[wait.record], UNITS, 0);
+            }
+        }
+    }
+
+    void AddArrow(int64_t from, int64_t to, uint8_t kind, uint16_t id)
+    {
+        if (from == NONE || to == NONE) {
+            ++timeline_.setsWithoutArrow;
+            return;
+        }
+        ArrowColumns& arrows = timeline_.arrows;
+        arrows.from.push_back(static_cast<uint32_t>(from));
+        arrows.to.push_back(static_cast<uint32_t>(to));
+        arrows.cross.push_back(kind);
+        arrows.id.push_back(id);
     }
 
     int64_t EventAt(uint32_t group, const InstructionPlace& place) const

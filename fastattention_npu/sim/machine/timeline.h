@@ -38,7 +38,7 @@ struct EventColumns {
 struct ArrowColumns {
     std::vector<uint32_t> from;  // event that had to end
     std::vector<uint32_t> to;    // event that could not start before
-    std::vector<uint8_t> cross;
+    std::vector<uint8_t> cross;  // 0: within a core, 1: between cores, 2: unit flags, whose `from` need not have ended
     std::vector<uint16_t> id;
 };
 

@@ -17,7 +17,7 @@ struct Record {
     Step step = Step::OP;
     Pipe pipe = Pipe::S;      // where it runs; for flags the pipe that sets
     Pipe peer = Pipe::S;      // for flags the pipe that waits
-    uint8_t mode = 0;         // of a cross-core set
+    uint8_t mode = 0;         // of a cross-core set; of Mmad and Fixpipe the unitFlag
     uint16_t id = 0;          // event or flag id
     uint16_t name = 0;        // index into the instruction names
     uint32_t site = 0;        // index into the call sites
@@ -33,6 +33,15 @@ struct GmAccess {
     uint64_t bytes = 0;
     uint32_t record = 0;
     bool write = false;
+};
+
+// Unit flags let `record` follow `on`, which runs on the other pipe: Fixpipe starts no earlier than `first` cycles
+// after the start of its Mmad and ends no earlier than `last` cycles after it. A Mmad follows a Fixpipe that has ended.
+struct UnitWait {
+    uint32_t record = 0;
+    uint32_t on = 0;
+    float first = 0;
+    float last = 0;
 };
 
 // What a copy from or to GM asks of the shared memory system. Addresses are model addresses: the launch's buffers one
@@ -77,6 +86,7 @@ struct CoreTrace {
     std::vector<std::string> listing;  // one line an instruction with its operands, if the launch asks for it
     std::vector<GmAccess> gmAccesses;
     std::vector<Transfer> transfers;
+    std::vector<UnitWait> unitWaits;  // in the order in which the instructions ran
     Traffic traffic;
     HostWork work;
 };

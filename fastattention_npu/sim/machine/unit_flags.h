@@ -1,0 +1,78 @@
+// Unit flags of L0C: a bit for every 512 B, with which Mmad and Fixpipe follow each other through a tile without a flag
+// between their pipes. Mmad writes a unit whose bit is 0, Fixpipe reads one whose bit is 1; unitFlag 3 turns the bits
+// afterwards, 2 leaves them. Whole fractals are turned, whatever part of them a tile uses. Here stand the bits, who
+// turned them last, and from where in a tile to where the other pipe may follow; waiting is the core's business.
+// Source: Ascend C documentation, UnitFlag page.
+#pragma once
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "race.h"
+#include "trace.h"
+#include "types.h"
+
+namespace ascend_sim {
+
+// In which order a pipe walks the fractals of its tile: down the strips of 16 columns, or along the rows.
+enum class FractalOrder : uint8_t { COLUMNS_FIRST, ROWS_FIRST };
+
+// What an instruction with unitFlag does to its tile of L0C.
+struct UnitUse {
+    uint8_t flag = 0;  // 0: none of this; 2 or 3
+    FractalOrder order = FractalOrder::COLUMNS_FIRST;
+    uint32_t stripFractals = 1;  // from one strip of 16 columns to the next
+    double headCycles = 0;       // before the first fractal
+    double tileCycles = 0;       // for all fractals
+};
+
+class UnitFlags {
+public:
+    static constexpr uint64_t UNIT_BYTES = 512;
+
+    // First byte whose bit is not as the pipe needs it, or -1.
+    int64_t FirstWrong(const OperandList& operands, bool mmad) const;
+    // First byte whose bit is set, or -1.
+    int64_t FirstSet() const;
+    // What the pipe knows of the other one once it may touch the operands' units: all that came before the
+    // instructions that turned them, and these themselves as soon as each of their units has been met.
+    void Join(const OperandList& operands, bool mmad, VectorClock& clock);
+    // Which instructions turned the units, and how close behind them `use` may be.
+    void AppendWaits(const OperandList& operands, bool mmad, const UnitUse& use, uint32_t record,
+                     std::vector<UnitWait>& waits) const;
+    // The instruction has run. `clock` is what its pipe (`thread`) knew, `time` its own time stamp there.
+    void Turn(const OperandList& operands, bool mmad, const UnitUse& use, uint32_t record, const VectorClock& clock,
+              uint32_t thread, uint32_t time);
+    // Clears every bit; the byte of a unit that was set behind what the clock knows, or -1.
+    int64_t Reset(const VectorClock& clock);
+
+private:
+    static constexpr uint64_t FRACTAL_BYTES = 2 * UNIT_BYTES;
+    static constexpr size_t FRACTALS = 128;
+
+    // One instruction that turned units.
+    struct Turner {
+        VectorClock before;
+        uint32_t thread = 0;
+        uint32_t time = 0;
+        uint32_t record = 0;
+        UnitUse use;
+        uint32_t fractals = 0;
+        uint32_t unmet = 0;  // fractals that the other pipe has not met yet
+    };
+    struct Fractal {
+        bool set = false;
+        bool met = true;
+        uint32_t rank = 0;  // place in the turner's order, from one
+        std::shared_ptr<Turner> turner;
+    };
+
+    // The fractals that the operands of L0C touch, upwards.
+    static std::vector<uint32_t> Touched(const OperandList& operands, bool mmad);
+    // The same in the order in which the pipe walks them.
+    static std::vector<uint32_t> Walk(const OperandList& operands, bool mmad, const UnitUse& use);
+
+    std::array<Fractal, FRACTALS> fractals_;
+};
+
+}  // namespace ascend_sim
