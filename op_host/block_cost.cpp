@@ -183,7 +183,7 @@ StageCost SoftmaxStage(const FlashAttentionTiling& t, const SocSpec& soc, const 
         c.vector += repeats * ((SIMPLE_PASSES - 1 + SPREAD_CONFLICTS) * soc.vectorSimpleCycles + run + exp);
         c.vector += rows * (SMALL_REPEATS * soc.vectorSimpleCycles + soc.scalarIssueCycles);
         c.vector += STRIP_WAITS * WaitCycles(soc) + LONG_WAITS * soc.vectorLongTailCycles;
-        c.vector += BLOCK_REDUCTION_WAITS * soc.vectorBlockReduceTailCycles;
+        c.vector += BLOCK_REDUCTION_WAITS * soc.vectorReduceTailCycles;
         AddMaskCycles(t, soc, shape, rows, c);
         ForEachTile(shape.cols, t.l1TileP, [&](uint32_t keys) {
             c.mte3 += StoreUbCycles(soc, {1.0 * rows, 1.0 * keys * HALF_BYTES, keys != t.l1TileP});
@@ -272,8 +272,8 @@ BlockCost CostOfBlock(const FlashAttentionTiling& t, const SocSpec& soc, const B
 PipeCycles RowOverhead(const FlashAttentionTiling& t, const SocSpec& soc, uint32_t rows)
 {
     PipeCycles c;
-    c.mte2Cube =
-        LoadL1Cycles(soc, {1.0 * rows, 1.0 * t.headDimQk * HALF_BYTES, t.q.seq != t.headDimQk}, soc.missBytesPerCycle);
+    c.mte2Cube = LoadL1Cycles(soc, {1.0 * rows, 1.0 * t.headDimQk * HALF_BYTES, t.q.seq != t.headDimQk},
+                              soc.missBytesPerCycleAic);
     const uint32_t coreRows = std::min(RowsPerVectorCore(rows), rows);
     const double repeats = coreRows * static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
     const double strips = static_cast<double>(CeilDiv(coreRows, t.stripRows));

@@ -27,7 +27,7 @@ double KeysBytesPerCycle(const FlashAttentionTiling& t, const SocSpec& soc, cons
     }
     const double keys = static_cast<double>(t.batch) * t.headsKv * t.seqKv;
     const double misses = std::min(1.0, keys / std::max(loaded, 1.0));
-    const double rate = 1 / ((1 - misses) / soc.mte2L1BytesPerCycle + misses / soc.missBytesPerCycle);
+    const double rate = 1 / ((1 - misses) / soc.mte2L1BytesPerCycle + misses / soc.missBytesPerCycleAic);
     const double oneHead = std::max(1.0, 1.0 * t.blockDim / (1.0 * t.batch * t.headsKv));
     const double inStep = t.schedule == RANGES ? 0 : t.windowRight < 0 && t.windowLeft < 0 ? IN_STEP : IN_STEP_WINDOWED;
     return std::min(rate, soc.l2SliceBytesPerCycle / (1 + inStep * (oneHead - 1)));

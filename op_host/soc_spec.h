@@ -31,7 +31,8 @@ struct SocSpec {
     double hbmGbps = 0;
     double l2Gbps = 0;                // all ports together
     double l2SliceBytesPerCycle = 0;  // one slice: what all cores that read the same addresses share
-    double missBytesPerCycle = 0;     // what one core takes from HBM: its outstanding requests over the latency
+    double missBytesPerCycleAic = 0;  // what one core takes from HBM: its outstanding requests over the latency
+    double missBytesPerCycleAiv = 0;
     double l2ReadBytesPerCyclePerAic = 0;
 
     // cube pipe
@@ -62,11 +63,11 @@ struct SocSpec {
 
     // vector pipe
     double vectorHeadCycles = 0;
-    double vectorTailCycles = 0;             // exposed at a barrier or a flag
-    double vectorLongTailCycles = 0;         // more of it: exp, ln, div, sqrt
-    double vectorBlockReduceTailCycles = 0;  // more of it: reductions of blocks
-    double vectorWholeReduceTailCycles = 0;  // more of it: reductions of repeats
-    double vectorWriteConflictCycles = 0;    // a repeat whose reads meet the previous repeat's write in one bank
+    double vectorTailCycles = 0;           // exposed at a barrier or a flag
+    double vectorLongTailCycles = 0;       // more of it: exp, ln, div, sqrt
+    double vectorReduceTailCycles = 0;     // more of it: reductions
+    double vectorPartialBlockCycles = 0;   // and those whose repeats end in less than a block of results
+    double vectorWriteConflictCycles = 0;  // a repeat whose reads meet the previous repeat's write in one bank
     double vectorSimpleCycles = 0;
     double vectorExpCycles = 0;
     double vectorDivCycles = 0;

@@ -34,7 +34,7 @@ def test_hbm_is_divided_among_the_cores_that_use_it() -> None:
     alone = copy(block_dim=1, rows=32, tile_rows=16)
     together = copy(block_dim=24)
     per_core = SOC["shared.hbm_gbps"] * 1e3 / SOC["clock.mhz"] / 48
-    assert alone == pytest.approx(16 * 8192 / SOC["shared.miss_bytes_per_cycle"], rel=0.1)
+    assert alone == pytest.approx(16 * 8192 / SOC["shared.miss_bytes_per_cycle_aiv"], rel=0.1)
     assert together == pytest.approx(16 * 8192 / per_core, rel=0.15)
 
 
@@ -94,9 +94,9 @@ def test_every_constant_of_the_clock_matters_somewhere() -> None:
     rows = {row.name: row for row in ROWS}
     moves = {
         "shared.hbm_gbps": "ub 128 KB DMAs of 2 KB rows",
-        "shared.miss_bytes_per_cycle": "l1 32 KB ND2NZ of 512 B rows",
+        "shared.miss_bytes_per_cycle_aic": "l1 32 KB ND2NZ of 512 B rows",
         "shared.l2_slice_bytes_per_cycle": "ub same lines together",
-        "shared.gm_latency_cycles": "add one core 8 KB, loads",
+        "shared.miss_bytes_per_cycle_aiv": "add one core 8 KB, loads",
         "shared.gm_write_latency_cycles": "add one core 8 KB, stores",
         "mte2.ub_burst_cycles": "ub staggered",
         "vector.tail_cycles": "add banks 1",

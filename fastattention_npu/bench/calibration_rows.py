@@ -69,7 +69,7 @@ COPY_ROWS = (
     _copy("ub same lines together", "ub", 474.717, (128, 64), SLICE, core_rows=128, **SMALL),
     _copy("ub staggered", "ub", 307.38, (128, 64), ("mte2.ub_burst_cycles",), core_rows=128, staggered=1, **SMALL),
     _copy("l1 8 KB ND2NZ of 128 B rows", "l1", 283.508, (64, 64), ("mte2.l1_burst_cycles",)),
-    _copy("l1 32 KB ND2NZ of 512 B rows", "l1", 214.519, (64, 256), ("shared.miss_bytes_per_cycle",)),
+    _copy("l1 32 KB ND2NZ of 512 B rows", "l1", 214.519, (64, 256), ("shared.miss_bytes_per_cycle_aic",)),
     _copy("l1 rows off by 2 B", "l1", 422.515, (64, 256), shape=(12288, 12287)),
     _copy("l1 302 MB four times", "l1", 872.19, BIG, repeats=4),
     _copy("l1 quarters four times, L2 hits", "l1", 397.8, BIG, ("mte2.l1_bytes_per_cycle",), repeats=4, splits=4),
@@ -91,7 +91,7 @@ def _add(name: str, measure: str, published: float, tile: int, fits: tuple[str, 
 # One core: 512 of 16384 tiles; the other core of the block idles, so that mean busy times count half.
 ONE_CORE: dict[str, Any] = {"cores": 1, "elems": 4096 * 512, "scale": 32.0, "warm": False}
 STREAM_ROWS = (
-    _add("add one core 8 KB, loads", "aiv.mte2", 6208.762, 4096, ("shared.gm_latency_cycles",), **ONE_CORE),
+    _add("add one core 8 KB, loads", "aiv.mte2", 6208.762, 4096, ("shared.miss_bytes_per_cycle_aiv",), **ONE_CORE),
     _add("add one core 8 KB, stores", "aiv.mte3", 2613.205, 4096, ("shared.gm_write_latency_cycles",), **ONE_CORE),
     _add("add one core 8 KB, vector", "aiv.vector", 761.65, 4096, **ONE_CORE),
     _add("add 48 cores 8 KB", "kernel", 297.14, 4096),
@@ -136,11 +136,11 @@ VECTOR_ROWS = (
     _vector("exp", "EXP", 159.0, SINGLE_OPS, ("vector.long_tail_cycles",)),
     _vector("muls", "MULS", 90.0, SINGLE_OPS),
     _vector("sum of 256: block, whole", "BLOCK_WHOLE", 156.1, REDUCE,
-            ("vector.block_reduce_tail_cycles", "vector.whole_reduce_tail_cycles"), src1_bytes=0x8000),
+            ("vector.partial_block_cycles",), src1_bytes=0x8000),
     _vector("sum of 256: whole twice", "WHOLE_TWICE", 240.5, REDUCE,
-            ("vector.whole_reduce_tail_cycles",), src1_bytes=0x8000),
+            ("vector.partial_block_cycles",), src1_bytes=0x8000),
     _vector("sum of 256: block thrice", "BLOCK_THRICE", 257.9, REDUCE,
-            ("vector.block_reduce_tail_cycles",), src1_bytes=0x8000),
+            ("vector.partial_block_cycles",), src1_bytes=0x8000),
     _vector("sum of 30000: whole, copy included", "SUM_WHOLE", 8954.0, REDUCE, repeats=469, loops=1,
             dst_bytes=0x1d800, src1_bytes=0x2d000),
     _vector("sum of 30000: halving, copy included", "SUM_TREE", 6364.0, REDUCE, repeats=469, loops=1,
@@ -192,7 +192,6 @@ ATTENTION_TILING = {
     "block_q": 128, "block_kv": 256, "preload": 4, "ring": 5, "strip_rows": 32, "l1_tile_kv": 256, "l0_tile_kv": 128,
 }  # fmt: skip
 ATTENTION_FITS = {
-    (128, 8192): ("vector.block_reduce_tail_cycles",),
     (2048, 4096): SLICE,
     (2048, 8192): SLICE,
 }

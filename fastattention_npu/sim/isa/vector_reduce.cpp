@@ -75,15 +75,16 @@ void RequireUnfed(const Source& source, uint32_t elementBytes, uint64_t dst, uin
         });
 }
 
-Instruction Start(const char* name, bool whole, uint32_t repeats, const BankOperands& banks)
+// resultBytes: of a repeat.
+Instruction Start(const char* name, bool whole, uint32_t repeats, uint32_t resultBytes, const BankOperands& banks)
 {
     const auto& soc = Self().Soc();
     Instruction instruction;
     instruction.name = name;
     instruction.pipe = Pipe::V;
     instruction.cycles = VectorOccupation(whole ? soc.vectorWholeReduceCycles : soc.vectorSimpleCycles, repeats, banks);
-    instruction.latencyCycles = VectorLatency();
-    instruction.latencyCycles += whole ? soc.vectorWholeReduceTailCycles : soc.vectorBlockReduceTailCycles;
+    instruction.latencyCycles = VectorLatency() + soc.vectorReduceTailCycles;
+    if (resultBytes % VECTOR_BLOCK_BYTES != 0) instruction.latencyCycles += soc.vectorPartialBlockCycles;
     return instruction;
 }
 
@@ -114,8 +115,8 @@ void VectorReduce(const char* name, ReduceKind kind, FloatType type, uint64_t ds
     const uint64_t dstPitch = static_cast<uint64_t>(dstRepeatStride) * bytes * (whole ? 1 : BLOCKS);
     RequireUnfed(source, bytes, dst, uint64_t{results} * bytes, dstPitch);
     Core& core = Self();
-    Instruction instruction =
-        Start(name, whole, plan.repeats, {nullptr, &source.operand, nullptr, 0, BlocksOfLanes(plan.active, bytes)});
+    Instruction instruction = Start(name, whole, plan.repeats, results * bytes,
+                                    {nullptr, &source.operand, nullptr, 0, BlocksOfLanes(plan.active, bytes)});
     AddOperand(instruction, "src", source.operand, plan, bytes, false);
     instruction.operands.Add(Writes("dst", Rows(Space::UB, dst, uint64_t{results} * bytes, plan.repeats, dstPitch),
                                     whole ? bytes : BLOCKS * bytes));
@@ -166,8 +167,8 @@ void VectorReduceIndexed(const char* name, bool max, FloatType type, uint64_t ds
     const uint64_t dstPitch = static_cast<uint64_t>(dstRepeatStride) * unit;
     RequireUnfed(source, bytes, dst, unit, dstPitch);
     Core& core = Self();
-    Instruction instruction =
-        Start(name, true, plan.repeats, {nullptr, &source.operand, nullptr, 0, BlocksOfLanes(plan.active, bytes)});
+    Instruction instruction = Start(name, true, plan.repeats, unit,
+                                    {nullptr, &source.operand, nullptr, 0, BlocksOfLanes(plan.active, bytes)});
     AddOperand(instruction, "src", source.operand, plan, bytes, false);
     instruction.operands.Add(Writes("dst", Rows(Space::UB, dst, unit, plan.repeats, dstPitch), unit));
     core.Issue(instruction, [=, &core] {

@@ -25,7 +25,8 @@ double CoreClock::End() const
 // Counts the time that the pipe has something under way, overlapping latencies once.
 void CoreClock::Busy(PipeState& pipe, double start, double end)
 {
-    pipe.busy += std::max(0.0, end - std::max(start, pipe.done));
+    pipe.busy += std::max(0.0, end - std::max(start, pipe.counted));
+    pipe.counted = std::max(pipe.counted, end);
     pipe.done = std::max(pipe.done, end);
 }
 
@@ -178,7 +179,9 @@ void CoreClock::EndCopy(Pipe name, double time, double latencyCycles)
     PipeState& pipe = At(name);
     pipe.copying = false;
     pipe.free = time;
-    Busy(pipe, pipe.copyStart, time + latencyCycles);
+    // What is on its way to the core keeps whoever waits for it, not the pipe; a store does until it is there.
+    Busy(pipe, pipe.copyStart, name == Pipe::MTE2 ? time : time + latencyCycles);
+    pipe.done = std::max(pipe.done, time + latencyCycles);
     spans_[pipe.copyRecord] = {static_cast<float>(pipe.copyStart), static_cast<float>(time)};
     if (trace_.records[pipe.copyRecord].mode != 0) unitTimes_[pipe.copyRecord] = {pipe.copyStart, time};
 }

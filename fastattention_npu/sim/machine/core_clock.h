@@ -61,6 +61,7 @@ private:
         double free = 0;  // when the next instruction may start
         double done = 0;  // when everything started so far has finished
         double busy = 0;
+        double counted = 0;  // up to when busy has been counted
         double copyStart = 0;
         bool copying = false;
         uint32_t copyRecord = 0;
@@ -95,7 +96,7 @@ private:
     std::array<PipeState, PIPES> pipes_;
     std::array<Flag, PIPES * PIPES * EVENT_IDS> flags_{};
     std::array<std::deque<double>, CROSS_CORE_FLAGS> posts_;
-    std::vector<double> taskEnds_;  // of the communication server, by number from 1
+    std::vector<double> taskEnds_;                                   // of the communication server, by number from 1
     std::unordered_map<uint32_t, std::vector<UnitWait>> unitWaits_;  // by the record that waits
     struct Times {
         double start;

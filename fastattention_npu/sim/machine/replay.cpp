@@ -85,7 +85,9 @@ void Replay::StartCopy()
     const CoreTrace& trace = *traces_[copy.owner / PIPES];
     const Record& record = trace.records[copy.record];
     const Transfer& transfer = trace.transfers[record.transfer - 1];
-    memory_.Start(copy.owner, transfer, std::max<double>(record.cycles - transfer.headCycles, copy.leastCycles));
+    const double coreCycles = std::max<double>(record.cycles - transfer.headCycles, copy.leastCycles);
+    const bool aic = trace.kind == CoreKind::AIC;
+    memory_.Start(copy.owner, transfer, coreCycles, aic ? soc_.missBytesPerCycleAic : soc_.missBytesPerCycleAiv);
 }
 
 double Replay::Latency(const SharedMemory::Ended& ended) const

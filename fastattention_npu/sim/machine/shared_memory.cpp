@@ -54,13 +54,13 @@ void SharedMemory::CountSharers(const Stream& stream, int change)
     }
 }
 
-void SharedMemory::Start(uint32_t owner, const Transfer& transfer, double coreCycles)
+void SharedMemory::Start(uint32_t owner, const Transfer& transfer, double coreCycles, double missBytesPerCycle)
 {
     const L2Outcome outcome = l2_.Access(transfer);
     const double bytes = outcome.requestBytes;
     const double missing = outcome.missBytes / bytes;
     const double coreRate = coreCycles > 0 ? bytes / coreCycles : l2BytesPerCycle_;
-    const double missRate = std::min(coreRate, soc_.missBytesPerCycle);
+    const double missRate = std::min(coreRate, missBytesPerCycle);
     Stream stream{};
     stream.owner = owner;
     stream.address = transfer.address;

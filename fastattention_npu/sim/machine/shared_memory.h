@@ -25,8 +25,9 @@ public:
     SharedMemory(const fastattn::SocSpec& soc, L2Cache l2);
     L2Cache TakeL2() { return std::move(l2_); }
 
-    // Starts a transfer at the present time; coreCycles is what the core's own path needs for it.
-    void Start(uint32_t owner, const Transfer& transfer, double coreCycles);
+    // Starts a transfer at the present time; coreCycles is what the core's own path needs for it, missBytesPerCycle
+    // what the core's outstanding requests let through of what misses the L2.
+    void Start(uint32_t owner, const Transfer& transfer, double coreCycles, double missBytesPerCycle);
     // The end of the transfer that ends first if nothing else starts; infinite when none is under way.
     double NextEnd();
     // Moves the time on, to at most NextEnd().
