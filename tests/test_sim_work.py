@@ -134,7 +134,7 @@ def test_bank_patterns_are_worked_out_once() -> None:
 
 def test_accesses_are_compared_with_few_others() -> None:
     for figures in (work().figures, work(s_kv=2048).figures):
-        assert 0 < figures["host_work"]["race_comparisons"] < 50 * figures["instructions"]
+        assert 0 < figures["host_work"]["race_comparisons"] < 200 * figures["instructions"]
 
 
 def test_without_checks_nothing_is_compared() -> None:
