@@ -229,13 +229,14 @@ void BlockReduce(const float* src, float* dst, size_t blocks)
 {
     size_t done = 0;
 #if defined(__AVX512F__) && !defined(__clang__)
-    for (; done + 16 <= blocks; done += 16) {
-        Float16 level[8];
+    // The eight blocks of a repeat.
+    for (; done + 8 <= blocks; done += 8) {
+        Float16 level[4];
         std::memcpy(level, src + done * 8, sizeof(level));
-        for (size_t count = 4; count > 0; count /= 2) {
-            for (size_t i = 0; i < count; ++i) level[i] = Pairs<op>(level[2 * i], level[2 * i + 1]);
-        }
-        std::memcpy(dst + done, level, sizeof(level[0]));
+        const Float16 low = Pairs<op>(level[0], level[1]);
+        const Float16 fourths = Pairs<op>(low, Pairs<op>(level[2], level[3]));
+        const Float16 eighths = Pairs<op>(fourths, fourths);
+        std::memcpy(dst + done, &eighths, 8 * sizeof(float));
     }
 #endif
     for (size_t i = done; i < blocks; ++i) {
