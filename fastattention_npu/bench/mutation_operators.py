@@ -14,6 +14,8 @@ from .mutation_text import Function, Source
 
 PRIMITIVES = "(?:AscendC::)?(?:SetFlag|WaitFlag|PipeBarrier|CrossCoreSetFlag|CrossCoreWaitFlag|SyncAll)"
 FILLS = r"(?:AscendC::)?(?:Fill\w*|Duplicate|Select\w*|ResetMask|SetVectorMask|SetMask\w*)"
+CHAIN = r"(?:\w+(?:->|\.))*"  # of objects and members before a name
+RING = rf"{CHAIN}\w*[rR]ing\w*(?:\(\))?(?:->|\.){CHAIN}"  # a method of a ring, or of one of several rings
 BOUNDARIES = {" < ": " <= ", " <= ": " < ", " > ": " >= ", " >= ": " > "}
 
 
@@ -90,7 +92,7 @@ def leave_out(source: Source, sources: list[Source]) -> Iterator[Mutant]:
         yield _mutant("sync:leave out", source, (call.start, call.end), "")
     helpers = "|".join(sorted(sync_helpers(sources)))
     # A method counts only on a ring: stages have an Init and a Drain as well.
-    for call in source.calls(rf"(?:\w*[rR]ing\w*\.)?(?:{helpers})") if helpers else ():
+    for call in source.calls(rf"(?:{RING})?(?:{helpers})") if helpers else ():
         yield _mutant("sync:leave out", source, (call.start, call.end), "", scope=True)
 
 
@@ -98,13 +100,13 @@ def leave_out(source: Source, sources: list[Source]) -> Iterator[Mutant]:
 def misplaced(source: Source, sources: list[Source]) -> Iterator[Mutant]:
     """A set comes one statement too early, a wait one too late; the statement is a call that does not synchronise."""
     helpers = sync_helpers(sources)
-    silent = rf"(?!(?:\w*[rR]ing\w*\.)?(?:{'|'.join(sorted(helpers)) or '-'})\()(?!{PRIMITIVES}\b)"
+    silent = rf"(?!(?:{RING})?(?:{'|'.join(sorted(helpers)) or '-'})\()(?!{PRIMITIVES}\b)"
     sets = "|".join(["SetFlag", "CrossCoreSetFlag", *(name for name, kind in helpers.items() if kind == "set")])
     waits = "|".join(["WaitFlag", "CrossCoreWaitFlag", *(name for name, kind in helpers.items() if kind == "wait")])
     for names, neighbour in ((sets, source.statement_before), (waits, source.statement_after)):
-        for call in source.calls(rf"(?:AscendC::|\w*[rR]ing\w*\.)(?:{names})"):
+        for call in source.calls(rf"(?:AscendC::|{RING})(?:{names})"):
             where = neighbour(call)
-            if where and re.match(silent + r"[\w:.]+(?:<[^()]*>)?\(", source.code[slice(*where)]):
+            if where and re.match(silent + r"[\w:.>-]+(?:<[^()]*>)?\(", source.code[slice(*where)]):
                 place = _mutant("sync:misplaced", source, (call.start, call.end), "")
                 yield replace(place, scope=not call.callee.startswith("AscendC::"), moved=where)
 
@@ -139,7 +141,7 @@ def early_reuse(source: Source, sources: list[Source]) -> Iterator[Mutant]:
     for match in re.finditer(r" % ((?:\w+(?:->|\.))*\w*ring\w*)", source.code):
         for sign in "+-":
             yield _mutant("sync:ring depth", source, match.span(1), f"({match.group(1)} {sign} 1)")
-    for match in re.finditer(r"\w+(?:->|\.)preload\b", source.code):
+    for match in re.finditer(rf"{CHAIN[:-1]}+preload\b", source.code):
         yield _mutant("sync:preload", source, match.span(), f"({match.group()} + 1)")
 
 

@@ -51,7 +51,8 @@ public:
 private:
     __aicore__ inline AscendC::HcclDataType DataType() const
     {
-        return std::is_same_v<T, half> ? AscendC::HCCL_DATA_TYPE_FP16 : AscendC::HCCL_DATA_TYPE_BFP16;
+        constexpr bool isHalf = std::is_same_v<T, half>;
+        return isHalf ? AscendC::HCCL_DATA_TYPE_FP16 : AscendC::HCCL_DATA_TYPE_BFP16;
     }
 
     const AttentionLinearAllReduceTiling* tiling_ = nullptr;

@@ -21,21 +21,21 @@ public:
     {
         tiling_ = &tiling;
         const MatmulMap map = MakeMatmulMap(tiling);
-        l1A_.Init(MATMUL_L1A_EVENT, STAGES);
-        l1B_.Init(MATMUL_L1B_EVENT, STAGES);
-        l0A_.Init(MATMUL_L0A_EVENT, STAGES);
-        l0B_.Init(MATMUL_L0B_EVENT, STAGES);
-        l0C_.Init(MATMUL_L0C_EVENT, map.l0C.slots);
-        stage_.Init(tiling, map, {&l1A_, &l1B_, &l0A_, &l0B_, &l0C_}, a, b, c);
+        ringL1a_.Init(MATMUL_L1A_EVENT, STAGES);
+        ringL1b_.Init(MATMUL_L1B_EVENT, STAGES);
+        ringL0a_.Init(MATMUL_L0A_EVENT, STAGES);
+        ringL0b_.Init(MATMUL_L0B_EVENT, STAGES);
+        ringL0c_.Init(MATMUL_L0C_EVENT, map.l0C.slots);
+        stage_.Init(tiling, map, {&ringL1a_, &ringL1b_, &ringL0a_, &ringL0b_, &ringL0c_}, a, b, c);
     }
 
     __aicore__ inline void Drain()
     {
-        l1A_.Drain();
-        l1B_.Drain();
-        l0A_.Drain();
-        l0B_.Drain();
-        l0C_.Drain();
+        ringL1a_.Drain();
+        ringL1b_.Drain();
+        ringL0a_.Drain();
+        ringL0b_.Drain();
+        ringL0c_.Drain();
     }
 
     // A rectangle of the output of one of several products whose operands lie one after the other.
@@ -59,11 +59,11 @@ private:
 
     const MatmulTiling* tiling_ = nullptr;
     MatmulStage<T, Out> stage_;
-    L1Ring l1A_;
-    L1Ring l1B_;
-    L0Ring l0A_;
-    L0Ring l0B_;
-    L0cRing l0C_;
+    L1Ring ringL1a_;
+    L1Ring ringL1b_;
+    L0Ring ringL0a_;
+    L0Ring ringL0b_;
+    L0cRing ringL0c_;
 };
 
 }  // namespace fastattn

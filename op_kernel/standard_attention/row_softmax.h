@@ -116,6 +116,7 @@ private:
         DivideRowStatistic(s, spread);
         ringOut_.Acquire();
         NarrowRows(Ub<T>(map_.narrow, slot), s.pitch, s);
+        Ordered();  // the next strip is widened into what this one is narrowed from
         ringOut_.Publish(slot);
     }
 
