@@ -137,10 +137,11 @@ def number_of(schema: Schema, file: str, function: str, original: str, operator:
 
 def test_most_of_a_sample_is_killed(schema: Schema, bench: mutation.Bench) -> None:
     chosen = range(0, len(schema.mutants), 25)
-    results = bench.judge(chosen, prove=False)
+    results = bench.judge(chosen, prove=True)
     figures = mutation.summary(results, 0)
     assert figures["total"] == len(chosen)
-    assert figures["killed"] >= 0.75 * len(chosen), [r for r in results if r.status != "killed"]
+    able = len(chosen) - figures["equivalent"]
+    assert figures["killed"] >= 0.9 * able, [r for r in results if r.status == "survived"]
     assert not {"crash", "runaway"} & set(figures["how"])
 
 

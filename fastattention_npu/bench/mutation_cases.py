@@ -16,6 +16,10 @@ TALL_STRIPS = {**SMALL_TILING, "block_q": 64, "strip_rows": 16, "l1_tile_kv": 25
 SHORT_RING = {**SMALL_TILING, "block_q": 16, "ring": 2, "preload": 1, "l0_tile_kv": 32}
 TWO_GROUPS = {**SMALL_TILING, "block_dim": 2, "block_q": 16}
 WIDE = {**SMALL_TILING, "block_kv": 512, "mask_block": 512, "l1_tile_kv": 256}
+LONG_ROWS = {**SMALL_TILING, "block_kv": 1536, "mask_block": 1536}  # their sums take two folds
+# Two query tiles over one copy of K and V: all of V's tiles of a block in L1, and a block of a single tile.
+SHARED_KEYS = {**SMALL_TILING, "block_q": 64, "l0_tile_q": 32, "block_kv": 768, "l1_tile_v": 256, "mask_block": 768}
+FEW_KEY_TILES = {**SMALL_TILING, "block_q": 64, "l0_tile_q": 32, "l1_tile_v": 256}
 WHOLE_TASKS = {**SMALL_TILING, "block_dim": 3, "block_q": 16, "schedule": 0}
 SPLIT_GROUPS = {"block_dim": 3, "schedule": 1}
 SPLIT_TASKS = {**SMALL_TILING, **SPLIT_GROUPS}
@@ -40,6 +44,9 @@ CASES = (
     Case(128, 1100, d=64, h_q=2, tiling=SHORT_RING),
     Case(40, 600, h_q=2, far=True),
     Case(150, 700, d=128, tiling=FULL_L0),
+    Case(20, 1530, tiling=LONG_ROWS),
+    Case(60, 600, h_q=2, causal=True, tiling=SHARED_KEYS),
+    Case(60, 600, tiling=FEW_KEY_TILES),
     # Windows on either side, partly, wholly and not at all hiding a strip; rows that see nothing.
     Case(100, 700, h_q=2, window=(40, 30)),
     Case(300, 500, window=(300, -1)),
@@ -49,6 +56,7 @@ CASES = (
     Case(40, 600, softcap=5.0),
     Case(50, 330, alibi=True, h_q=4, h_kv=2),
     Case(90, 500, alibi=True, causal=True, h_q=2, tiling=TALL_STRIPS),
+    Case(20, 64, alibi=True, h_q=2),
     Case(40, 300, sinks=True, h_q=2),
     Case(60, 20, sinks=True, causal=True, h_q=2),
     # Head dims that are no whole fractals, different for K and V.
@@ -109,7 +117,7 @@ def bounded_cases() -> Iterator[Case]:
                 yield Case(s_q, s_kv, h_q=2, causal=causal, tiling=TWO_GROUPS)
         for used in (-1, 0, 1, 255, 256, 257, 519, 520):
             yield Case(20, 520, b=2, causal=causal, used=(used, 300))
-        for tiling in (SMALL_TILING, TALL_STRIPS, SHORT_RING, WIDE):
+        for tiling in (SMALL_TILING, TALL_STRIPS, SHORT_RING, WIDE, LONG_ROWS, SHARED_KEYS, FEW_KEY_TILES):
             for d in (16, 48, 128):
                 yield Case(70, 700, d=d, causal=causal, tiling=tiling)
                 yield Case(33, 513, d=d, causal=causal, far=True, tiling=tiling)

@@ -153,14 +153,6 @@ __aicore__ inline void AddRows(const Strip& s, const Strip& addend)
 {
     const uint32_t blocks = PitchBlocks(s);
     const uint32_t addendBlocks = PitchBlocks(addend);
-    if (RunRepeats(s) != 0 && addendBlocks == blocks) {
-        ForRun(RunRepeats(s), [&](uint32_t at, uint32_t repeats) {
-            AscendC::Add(s.data[at], s.data[at], addend.data[at], static_cast<uint64_t>(REPEAT_FP32_ELEMS), repeats,
-                         AscendC::BinaryRepeatParams(1, 1, 1, 8, 8, 8));
-        });
-        Ordered();
-        return;
-    }
     for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
         AscendC::Add(s.data[col], s.data[col], addend.data[col], static_cast<uint64_t>(GroupLanes(s, col)), s.rows,
                      AscendC::BinaryRepeatParams(1, 1, 1, blocks, blocks, addendBlocks));
