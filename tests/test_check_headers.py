@@ -74,7 +74,7 @@ def test_kernels_hold_no_string_literals() -> None:
 MISTAKES = {
     "misspelt API": ("common/row_ops.h", "AscendC::Exp(", "AscendC::Expo(", "Expo"),
     "wrong event": ("common/pipeline.h", "HardEvent::MTE2_V,", "HardEvent::MTE2_VEC,", "MTE2_VEC"),
-    "unknown field": ("common/cube_tiles.h", "p.dValue = cols", "p.dValues = cols", "dValues"),
+    "unknown field": ("common/cube_tiles.h", "p.dValue = m.cols", "p.dValues = m.cols", "dValues"),
     "wrong memory": (
         "flash_attention/cube_memory.h",
         "SetGlobalBuffer((__gm__ T*)",

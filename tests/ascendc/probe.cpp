@@ -387,7 +387,7 @@ __aicore__ inline void Store(GM_ADDR out, QuantMode_t narrow)
     Fixpipe<T, float, CFG_ROW_MAJOR>(gm, LocalTensor<float>(TPosition::CO1, 0, ELEMS), p);
     SetFixpipeNz2ndFlag(1, 0, 0);
     DataCopyCO12DstParams copy;
-    copy.nSize = p.nSize;
+    copy.nSize = 48;  // whole fractals only
     copy.mSize = p.mSize;
     copy.srcStride = p.srcStride;
     copy.dstStride = p.dstStride;
