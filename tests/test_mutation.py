@@ -201,7 +201,7 @@ def test_canary_without_checks_a_mutant_survives(schema: Schema, bench: mutation
 
 
 def test_a_mutant_that_spins_or_crashes_is_stopped(schema: Schema, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastattention_npu.bench.mutation_pool.CASE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("fastattention_npu.bench.mutation_pool.TASK_TIMEOUT_S", 0.5)
     cases = [Misbehaving("spin"), Misbehaving("crash"), Misbehaving("end")]
     with Pool(schema, cases) as pool:
         outcomes = pool.run([Task(NO_MUTANT, (i,)) for i in range(3)])

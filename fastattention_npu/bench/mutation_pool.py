@@ -14,7 +14,8 @@ from .kernel_cases import Verdict
 from .mutation_schema import Schema, Switch
 
 START_TIMEOUT_S = 120.0
-CASE_TIMEOUT_S = 20.0  # a small case takes some 50 ms
+TASK_TIMEOUT_S = 20.0  # of a task, beside what its cases may take
+CASE_TIMEOUT_S = 0.2  # on average: a small case takes some 10 to 50 ms
 MEMORY_BYTES = 2 << 30  # beyond what a worker has mapped when it starts
 
 
@@ -86,7 +87,7 @@ class _Worker:
         remote.close()
         self.task: Task | None = None
         self.index = 0
-        self.deadline = 0.0
+        self.allowed_s = self.deadline = 0.0
         # A worker that cannot start must not pass for a mutant that crashes.
         try:
             if not self.channel.poll(START_TIMEOUT_S) or self.channel.recv() != "ready":
@@ -96,7 +97,9 @@ class _Worker:
 
     def give(self, index: int, task: Task) -> None:
         self.index, self.task = index, task
-        self.deadline = time.monotonic() + CASE_TIMEOUT_S * max(1, len(task.cases))
+        # Of the task as a whole: allowed a case each, a mutant that never ends would hold a worker for half an hour.
+        self.allowed_s = TASK_TIMEOUT_S + CASE_TIMEOUT_S * len(task.cases)
+        self.deadline = time.monotonic() + self.allowed_s
         self.channel.send(task)
 
     def collect(self, ready: bool) -> Outcome | None:
@@ -109,7 +112,7 @@ class _Worker:
             except (EOFError, ConnectionError):
                 return Outcome(self.task, (Verdict("crash", "the mutant crashed the simulator's process"),))
         if time.monotonic() > self.deadline:
-            return Outcome(self.task, (Verdict("runaway", f"no end after {CASE_TIMEOUT_S:g} s a case"),))
+            return Outcome(self.task, (Verdict("runaway", f"no end after {self.allowed_s:.0f} s"),))
         return None
 
     def stop(self) -> None:
