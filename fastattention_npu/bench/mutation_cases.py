@@ -6,7 +6,7 @@ CASES: between them every branch of the kernels, on tilings whose rings are as s
 
 from collections.abc import Iterator
 
-from .fused_cases import FUSED_CASES
+from .fused_cases import FUSED_CASES, bounded_fused_cases
 from .kernel_cases import SMALL_TILING, Case
 from .matmul_cases import MATMUL_CASES, bounded_matmul_cases
 from .mutation_pool import RunnableCase
@@ -20,6 +20,9 @@ LONG_ROWS = {**SMALL_TILING, "block_kv": 1536, "mask_block": 1536}  # their sums
 # Two query tiles over one copy of K and V: all of V's tiles of a block in L1, and a block of a single tile.
 SHARED_KEYS = {**SMALL_TILING, "block_q": 64, "l0_tile_q": 32, "block_kv": 768, "l1_tile_v": 256, "mask_block": 768}
 FEW_KEY_TILES = {**SMALL_TILING, "block_q": 64, "l0_tile_q": 32, "l1_tile_v": 256}
+# Products in turns: their own buffers fill L0A and L0C to the last byte; and the shortest ring.
+FULL_TURNS = {**SMALL_TILING, "block_q": 128, "l0_tile_q": 128, "l1_tile_v": 128, "l1_tile_p": 128, "interleave": 1}
+SHORT_TURNS = {**SHORT_RING, "interleave": 1}
 WHOLE_TASKS = {**SMALL_TILING, "block_dim": 3, "block_q": 16, "schedule": 0}
 SPLIT_GROUPS = {"block_dim": 3, "schedule": 1}
 SPLIT_TASKS = {**SMALL_TILING, **SPLIT_GROUPS}
@@ -45,6 +48,8 @@ CASES = (
     Case(40, 600, h_q=2, far=True),
     Case(150, 700, d=128, tiling=FULL_L0),
     Case(20, 1530, tiling=LONG_ROWS),
+    Case(150, 700, d=128, tiling=FULL_TURNS),
+    Case(70, 900, h_q=2, tiling=SHORT_TURNS),
     Case(60, 600, h_q=2, causal=True, tiling=SHARED_KEYS),
     Case(60, 600, tiling=FEW_KEY_TILES),
     # Windows on either side, partly, wholly and not at all hiding a strip; rows that see nothing.
@@ -173,5 +178,5 @@ def all_cases() -> tuple[list[RunnableCase], list[RunnableCase]]:
     cases: list[RunnableCase] = [*CASES]
     bounded: list[RunnableCase] = [*bounded_cases()]
     cases += [*MATMUL_CASES, *STANDARD_CASES, *FUSED_CASES]
-    bounded += [*bounded_matmul_cases(), *bounded_standard_cases()]
+    bounded += [*bounded_matmul_cases(), *bounded_standard_cases(), *bounded_fused_cases()]
     return cases, list({str(case): case for case in bounded}.values())
