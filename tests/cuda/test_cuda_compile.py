@@ -1,12 +1,12 @@
 """Without a GPU: every instance compiles for sm_70 and sm_75 within the registers, stack and shared memory that its
 place in the table assumes, and its loop consists of the matrix instructions it was written for.
 
-By default a sample of the instances; FASTATTN_TEST_SLOW=1 (or --slow, where the root conftest defines it) takes all.
+--fast takes a sample of the instances.
 """
 
 from __future__ import annotations
 
-import os
+from typing import Any
 
 import cuda_binary
 import pytest
@@ -35,13 +35,12 @@ def _compile(arch: int, instance: instances.Instance) -> cuda_binary.Binary:
     return cuda_binary.read(compiler.compile(instance.source(), instances.headers(), options, cubin=True))
 
 
-@pytest.mark.parametrize(("arch", "instance"), ALL, ids=[instance.name for _, instance in ALL])
-def test_instance_is_what_the_table_assumes(
-    arch: int, instance: instances.Instance, request: pytest.FixtureRequest
-) -> None:
-    slow = request.config.getoption("--slow", default=False) or os.environ.get("FASTATTN_TEST_SLOW")
-    if not slow and not _sampled(instance):
-        pytest.skip("outside the sample; set FASTATTN_TEST_SLOW=1 for every instance")
+def _parameter(arch: int, instance: instances.Instance) -> Any:
+    return pytest.param(arch, instance, id=instance.name, marks=() if _sampled(instance) else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("arch", "instance"), [_parameter(*pair) for pair in ALL])
+def test_instance_is_what_the_table_assumes(arch: int, instance: instances.Instance) -> None:
     binary = _compile(arch, instance)
     assert binary.registers * instance.threads <= instances.REGISTERS_PER_SM
     assert instance.shared_bytes <= instances.SHARED_LIMIT_BYTES[arch]
