@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _autoload, ops  # noqa: F401  (_autoload comes before anything that imports torch)
 from .dispatch import backend, current_backend
-from .errors import ArgumentError, BackendUnavailableError, ConfigError
+from .errors import ArgumentError, BackendUnavailableError, ConfigError, SimulatorWarning
 from .flash_attn import (
     flash_attn_func,
     flash_attn_kvpacked_func,
@@ -32,6 +32,7 @@ __all__ = [
     "ArgumentError",
     "BackendUnavailableError",
     "ConfigError",
+    "SimulatorWarning",
     "__version__",
     "backend",
     "backends",

@@ -3,6 +3,7 @@
 The text form is op_host's (op_host/refusal.cpp), so that a reader meets one kind of message whichever side refuses.
 """
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -39,6 +40,19 @@ class ConfigError(RefusedError):
 
 class BackendUnavailableError(RuntimeError):
     """A backend that this machine, or this version of the package, cannot run."""
+
+
+class SimulatorWarning(RuntimeWarning):
+    """What a kernel did that the simulated chip lets pass and that may fail on a real one; the text names the rule."""
+
+
+def warn_of(texts: Iterable[str]) -> None:
+    """A SimulatorWarning with the texts, if there are any."""
+    found = list(texts)
+    if found:
+        warnings.warn(
+            f"{len(found)} warnings of the simulator:\n  " + "\n  ".join(found), SimulatorWarning, stacklevel=3
+        )
 
 
 def format_reasons(headline: str, reasons: Iterable[Reason]) -> str:

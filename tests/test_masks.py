@@ -117,6 +117,7 @@ def simulate(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         {"threads": 1},
     )
     assert report["hazards"] == 0, report["hazard_texts"]
+    assert report["warning_texts"] == []
     bias = mask if mask.dtype == torch.bool else mask.double()
     expected = torch.nn.functional.scaled_dot_product_attention(
         *(x.double().transpose(1, 2) for x in (q, k, v)), attn_mask=bias.expand(b, h, s_q, s_kv)

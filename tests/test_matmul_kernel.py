@@ -40,6 +40,7 @@ def test_matmul_agrees_with_numpy(shape: tuple[int, int, int], out: str, trans_b
     tolerance = (2.0**-10 if out == "fp16" else 2.0**-18) * np.abs(expected).max()
     assert np.abs(c - expected).max() <= tolerance
     assert report["hazards"] == 0, report["hazard_texts"]
+    assert report["warning_texts"] == []
 
 
 def test_unknown_kernels_and_operands_are_refused() -> None:

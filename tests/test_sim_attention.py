@@ -295,6 +295,29 @@ def test_results_that_raced_are_not_returned_without_a_report(monkeypatch: pytes
     assert sim.flash_attention(**arguments, return_report=True)[2].figures["hazards"] == 1
 
 
+def test_a_warning_of_the_simulator_fails_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The canary of the filter in pyproject.toml; test_rules.py has a kernel that gives the warning."""
+    genuine = launch.core()
+
+    class Careless:
+        plan, device_constants = genuine.plan, genuine.device_constants
+
+        @staticmethod
+        def simulate_flash_attention(*_args: Any) -> dict[str, Any]:
+            return {"hazards": 0, "warning_texts": ["PIPE_ALL finds the flag still pending"]}
+
+    monkeypatch.setattr(launch, "core", lambda: Careless)
+    with pytest.raises(fastattention_npu.SimulatorWarning, match="still pending"):
+        sim.flash_attention(**make_qkv(Case(7, 7, False, 16, 1)))
+
+
+def test_split_tasks_meet_without_a_pending_flag() -> None:
+    arguments = make_qkv(Case(64, 2048, False, 64, 1))
+    _, _, report = simulate(arguments)
+    assert report.plan["tiling"]["schedule"] == 1  # ranges of keys, whose parts are combined
+    assert report.figures["warning_texts"] == []
+
+
 def test_ranges_that_overlap_end_together() -> None:
     ranges = {"q": (100, 50), "k": (120, 50), "v": (165, 10), "mask": (175, 5)}
     assert kernel_call.share_memory(ranges) == {"q": (100, 75), "k": (120, 55), "v": (165, 10), "mask": (175, 5)}

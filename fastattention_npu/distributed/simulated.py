@@ -15,6 +15,7 @@ from .._native import core
 from ..arguments import DTYPE_NAMES
 from ..config import SocConfig, TilingConfig, load_soc, load_tiling
 from ..dispatch import DEFAULT_SOC
+from ..errors import warn_of
 from ..kernel_call import device_constants, extent_bytes
 from ..sim.launch import default_threads
 
@@ -130,6 +131,7 @@ def simulate_ranks(
         {"threads": default_threads()} | dict(options or {}),
         count,
     )
+    warn_of(f"rank {i}: {text}" for i, report in enumerate(figures["reports"]) for text in report["warning_texts"])
     shape = ranks[0].q.shape[:-2]
     return SimulatedRanks([out.view(*shape, out.size(-1)) for out in outputs], first, figures)
 

@@ -60,6 +60,8 @@ def _outcome(shape: ShapeConfig, case: Case, seed: int) -> list[torch.Tensor]:
         out, lse, report = sim.flash_attention(**arguments, threads=1, return_report=True)
     if report.figures.get("hazards", 0):
         raise core().SimulatorError(f"hazard: {report.figures['hazard_texts'][0]}")
+    for text in report.figures.get("warning_texts", ()):
+        raise core().SimulatorError(f"warning: {text}")
     return [out, lse, *exact, *same]
 
 

@@ -74,6 +74,7 @@ def flash_attention(
         ArgumentError, ConfigError: every reason at once; op_host's too, if it finds no plan.
         SimulatorError (a RuntimeError): the kernel did what the chip would refuse, or, without return_report, accesses
             raced; the text says where.
+        SimulatorWarning, as a warning: what the chip may let pass and may not.
     Limits:
         The row `sim` of fastattention_npu.limits.TABLE.
     Source:

@@ -16,6 +16,7 @@ from .._native import core
 from ..argument_values import check_values
 from ..arguments import Problem
 from ..dispatch import Backend
+from ..errors import warn_of
 from ..kernel_call import as_views, make_call, plan_or_refuse, problem_dict
 from ..options import Options
 
@@ -90,6 +91,7 @@ def launch_flash_attention(
         settings | dict(sim_options or {}),
     )
     wall_s = time.perf_counter() - start_s
+    warn_of(figures.get("warning_texts", ()))
     if options.cu_seqlens_q is not None:
         end = int(options.cu_seqlens_q[-1])
         out[end:], lse[:, end:] = 0, -torch.inf  # tokens behind the last sequence belong to none

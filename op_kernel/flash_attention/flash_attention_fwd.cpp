@@ -16,7 +16,7 @@ __aicore__ inline void RunEpilogue(VectorStages<T>& stages, const FlashAttention
                                    uint32_t group)
 {
     if (tiling.schedule == RANGES) {
-        AscendC::SyncAll<true>();
+        stages.MeetAllGroups();
     }
     PieceCursor pieces;
     pieces.Init(tiling, lengths, group);

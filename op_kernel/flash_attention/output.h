@@ -58,6 +58,14 @@ public:
         ringO_.Drain();
     }
 
+    __aicore__ inline void Arm()
+    {
+        ringPart_.Arm();
+        ringRows_.Arm();
+        ringStatistics_.Arm();
+        ringO_.Arm();
+    }
+
     // 16-bit rows on their way to GM; the softmax sends its probabilities through the same slots.
     __aicore__ inline UbOutRing& RowRing() { return ringRows_; }
 

@@ -48,6 +48,17 @@ public:
         AscendC::ResetMask();
     }
 
+    // All vector cores of the launch have stored their parts. SyncAll begins with a barrier over all pipes, which may
+    // hang on a flag that is set and not waited for, so the rings are empty meanwhile (PipeBarrier page).
+    __aicore__ inline void MeetAllGroups()
+    {
+        Drain();
+        AscendC::SyncAll<true>();
+        ringS_.Arm();
+        output_.Arm();
+        modifiers_.Arm();
+    }
+
     // P = exp(scale * S - row_max) of the block, with the row statistics brought up to date.
     __aicore__ inline void Softmax(const Block& block)
     {

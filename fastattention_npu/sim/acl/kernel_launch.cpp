@@ -2,6 +2,7 @@
 // simulated chip refuses, and accesses that raced, become the stream's error, which the next synchronisation reports.
 #include "fastattention_npu/npu/launch_abi.h"
 
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -52,6 +53,10 @@ double RunKernel(const KernelCall& call)
     launch.Run([&] { call.kernel.call(call.kernel.entry, addresses.data(), call.tiling.data()); });
     const ascend_sim::Report report = ascend_sim::MakeReport(settings.soc, launch, {});
     if (!report.hazards.empty()) ThrowHazards(report.hazards);
+    if (!report.warnings.empty()) {
+        std::fprintf(stderr, "npu-sim: %s: %zu warnings of the simulator, the first: %s\n", call.kernel.name,
+                     report.warnings.size(), report.warnings[0].c_str());
+    }
     return report.timeUs;
 }
 
