@@ -1,15 +1,34 @@
-"""The tilings that ship with the package: configs/tiling/<soc>/<shape class>.yaml, made with `fastattn tune`.
+"""The tilings that ship with the package: configs/tiling/<soc>/<shape class>.yaml, made with `fastattn tune --all`.
 
-A plan without a tiling file starts from the one of its class; where that does not fit the problem, op_host chooses.
+A file says what was simulated (class_tuning.py). Its tiling is used where it fits and its modelled cost over that of
+op_host's own choice is within the bound below which the simulator found it faster; elsewhere, and for problems of a
+kind that was not simulated, op_host chooses.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .config import TilingConfig, load_tiling
-from .yaml_file import config_root
+from .config import load_tiling
+from .yaml_file import config_root, read_mapping
+
+SHORTEST_QUERIES = 128  # fewer are decoding or its like: their blocks, and packing, follow the number of queries
+# Each changes what the vector core does or what is known of lengths; the shipped tilings were simulated without.
+NOT_SIMULATED = ("softcap", "has_alibi", "has_sinks", "has_seq_used_kv", "has_cu_seqlens", "mask_dtype")
+
+
+@dataclass(frozen=True)
+class DefaultTiling:
+    """fields: what op_host is given. bound: of the modelled cost with them over that of op_host's own choice."""
+
+    fields: Mapping[str, int | str]
+    bound: float
+
+    def suits(self, plan: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+        """Whether a plan with these fields is to be preferred to op_host's own."""
+        return plan["model"]["cycles"] <= self.bound * own["model"]["cycles"]
 
 
 def shape_class(problem: Mapping[str, Any]) -> str:
@@ -22,11 +41,22 @@ def shape_class(problem: Mapping[str, Any]) -> str:
     return f"d{-(-dim // 64) * 64}_{mask}_{keys}_{'many' if blocks >= 192 else 'few'}"
 
 
+def is_plain(problem: Mapping[str, Any]) -> bool:
+    """Whether the problem is of the kind that the shipped tilings were simulated with."""
+    return problem["s_q"] >= SHORTEST_QUERIES and not any(problem.get(name) for name in NOT_SIMULATED)
+
+
 @cache
-def _load(path: Path) -> TilingConfig | None:
-    return load_tiling(path) if path.is_file() else None
+def _load(path: Path) -> DefaultTiling | None:
+    if not path.is_file():
+        return None
+    fields = load_tiling(path).fields
+    tuned = read_mapping(path).get("tuned", {})
+    return DefaultTiling(fields, float(tuned.get("modelled_over_own", 1.0))) if fields else None
 
 
-def default_tiling(problem: Mapping[str, Any], soc: str) -> TilingConfig | None:
+def default_tiling(problem: Mapping[str, Any], soc: str) -> DefaultTiling | None:
     """The shipped tiling for the problem's class (op_host's words) on the SoC of that name; None if there is none."""
+    if not is_plain(problem):
+        return None
     return _load(config_root() / "tiling" / soc / f"{shape_class(problem)}.yaml")

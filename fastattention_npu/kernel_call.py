@@ -52,7 +52,8 @@ class KernelCall:
 def plan_problem(problem: Mapping[str, Any], soc: SocConfig, tiling: TilingConfig | None = None) -> dict[str, Any]:
     """op_host's plan of a problem (keys b s_q s_kv h_q h_kv d dtype layout causal softmax_scale strides
     has_seq_used_kv ...); raises ValueError with every reason if there is none. Without a tiling the shipped one of the
-    problem's shape class is tried first (default_tilings.py). Plans are kept, since a launch on an NPU waits for one.
+    problem's shape class stands beside op_host's own choice (default_tilings.py). Plans are kept, since a launch on an
+    NPU waits for one.
     """
     fields = dict(tiling.fields) if tiling else None
     values = soc.values()
@@ -73,11 +74,13 @@ _plans: dict[str, dict[str, Any]] = {}
 def _plan(
     problem: dict[str, Any], soc: str, soc_values: dict[str, Any], fields: dict[str, Any] | None
 ) -> dict[str, Any]:
+    own = core().plan(problem, soc_values, fields or {})
     default = default_tiling(problem, soc) if fields is None else None
     if default is not None:
-        with suppress(ValueError):  # it does not fit this problem, or the problem is refused: op_host decides
-            return core().plan(problem, soc_values, dict(default.fields))
-    return core().plan(problem, soc_values, fields or {})
+        with suppress(ValueError):  # it does not fit this problem
+            shipped = core().plan(problem, soc_values, dict(default.fields))
+            return shipped if default.suits(shipped, own) else own
+    return own
 
 
 @lru_cache(maxsize=8)

@@ -8,9 +8,10 @@ import pytest
 import yaml
 from planning import CONFIGS, SOC
 
-from fastattention_npu import _core, default_tilings, tuning
+from fastattention_npu import _core, class_tuning, default_tilings, kernel_call, tuning
+from fastattention_npu.cli import tune_classes
 from fastattention_npu.cli.main import main
-from fastattention_npu.config import ConfigError, load_soc, load_tiling
+from fastattention_npu.config import ConfigError, SocConfig, load_soc, load_tiling
 from fastattention_npu.sim import plan_problem
 from fastattention_npu.sim.timing import time_plan
 
@@ -50,7 +51,17 @@ def test_neighbours_differ_in_the_choice_they_name() -> None:
         names.add(field)
         assert name == f"{field} {fields[field]} -> {changed[field]}"
         assert changed != fields
-    assert names >= {"block_q", "preload", "strip_rows", "schedule"}
+        assert set(fields) - set(changed) == set(tuning.FOLLOWERS.get(field, ()))
+    assert names >= {
+        "block_q",
+        "preload",
+        "strip_rows",
+        "schedule",
+        "interleave",
+        "l0_tile_q",
+        "l1_tile_v",
+        "l1_tile_p",
+    }
 
 
 def test_tune_writes_a_file_that_tiling_accepts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,30 +100,121 @@ def test_what_cannot_be_tuned_is_one_error(tmp_path: Path, capsys: pytest.Captur
         load_tiling(tiling)
 
 
-def test_shipped_tilings_are_what_their_names_say() -> None:
-    for file in SHIPPED:
-        tuned = yaml.safe_load(file.read_text())["tuned"]
-        assert (tuned["soc"], tuned["shape_class"]) == (file.parent.name, file.stem)
-        assert default_tilings.shape_class(tuned["shape"]) == file.stem
-        plan = plan_problem(tuned["shape"], load_soc(tuned["soc"]))
-        fields = load_tiling(file).fields
-        assert {name: plan["tiling"][name] for name in fields} == dict(fields), "the plan starts from it"
+def cheapest_used(file: Path) -> dict[str, Any]:
+    """Of the shapes that the file of a class says its tiling is used for, the one that is simulated fastest."""
+    problems = class_tuning.classes()[file.stem]
+    rows = yaml.safe_load(file.read_text())["tuned"]["shapes"]
+    used = [p for p, row in zip(problems, rows, strict=True) if row["used"]]
+    return min(used, key=lambda p: p["h_q"] * p["s_q"] * p["s_kv"])
 
 
-def test_a_shipped_tiling_that_does_not_fit_leaves_the_choice_to_op_host(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def gain_of_default(problem: dict[str, Any], soc: SocConfig) -> float:
+    """Simulated cycles of op_host's own choice over those of the plan that a call gets."""
+    values = soc.values()
+    shipped, own = plan_problem(problem, soc), _core.plan(problem, values, {})
+    return time_plan(problem, own, values)["cycles"] / time_plan(problem, shipped, values)["cycles"]
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_a_shipped_tiling_is_used_and_not_slower_than_op_hosts_choice(file: Path) -> None:
+    tuned = yaml.safe_load(file.read_text())["tuned"]
+    assert (tuned["soc"], tuned["shape_class"]) == (file.parent.name, file.stem)
+    assert tuned["commit"].isalnum(), "made with a commit, without changes beside it"
+    fields = load_tiling(file).fields
+    if not fields:
+        assert tuned["gain"] == 1.0
+        return
+    problem, soc = cheapest_used(file), load_soc(tuned["soc"])
+    plan = plan_problem(problem, soc)
+    assert {name: plan["tiling"][name] for name in fields} == dict(fields), "the plan starts from it"
+    assert gain_of_default(problem, soc) >= 1.0
+
+
+def test_a_shipped_tiling_is_used_within_its_bound_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where it does not fit, where the model thinks too ill of it, and for what was not simulated, op_host chooses."""
     soc = load_soc("ascend910b2")
     folder = tmp_path / "tiling" / soc.name
     folder.mkdir(parents=True)
     monkeypatch.setattr(default_tilings, "config_root", lambda: tmp_path)
     file = folder / f"{default_tilings.shape_class(SMALL)}.yaml"
-    file.write_text("block_kv: 256\nstrip_rows: 16\n")
-    assert plan_problem(SMALL, soc)["tiling"]["strip_rows"] == 16
+    own = _core.plan(SMALL, soc.values(), {})
+
+    def planned(text: str, **changes: Any) -> dict[str, Any]:
+        default_tilings._load.cache_clear()
+        kernel_call._plans.clear()
+        file.write_text(text)
+        return plan_problem(SMALL | changes, soc)
+
+    slow = "block_q: 16\nblock_kv: 256\nstrip_rows: 8\n"
+    assert planned("tuned: {modelled_over_own: 9.0}\n" + slow)["tiling"]["block_q"] == 16
+    assert gain_of_default(SMALL, soc) < 1.0, "the test of the shipped files would notice"
+    assert planned("tuned: {modelled_over_own: 1.0}\n" + slow) == own
+    assert planned("block_kv: 1536\nstrip_rows: 64\n") == own
+    assert planned("tuned: {gain: 1.0}\n") == own
+    free = "tuned: {modelled_over_own: 9.0}\n" + slow
+    assert planned(free, softcap=5.0)["tiling"]["block_q"] > 16
+    assert planned(free, s_q=1)["tiling"] == _core.plan(SMALL | {"s_q": 1}, soc.values(), {})["tiling"]
     default_tilings._load.cache_clear()
-    file.write_text("block_kv: 1536\nstrip_rows: 64\n")
-    assert plan_problem(SMALL, soc) == _core.plan(SMALL, soc.values(), {})
-    default_tilings._load.cache_clear()
+    kernel_call._plans.clear()
+
+
+def test_the_class_search_ships_only_what_is_never_slower() -> None:
+    problems = [class_tuning.problem_of(s, heads, heads, 64, True) for s, heads in ((256, 4), (512, 2))]
+    one, many = (class_tuning.tune_class(problems, SOC, workers, best=3, rounds=1) for workers in (1, 4))
+    assert one == many
+    assert one.gain >= 1
+    for shape in one.shapes:
+        assert shape.gain(one.bound) >= 1
+        used = shape.used(one.bound)
+        assert used.simulated == simulated(dict(shape.problem), one.fields if used is not shape.own else {})
+
+
+def test_every_class_has_shapes_of_its_own() -> None:
+    known = class_tuning.classes()
+    assert len(known) == len(class_tuning.SHAPES) * len(class_tuning.DIMS) * len(class_tuning.MASKS)
+    for name, problems in known.items():
+        assert len(problems) >= class_tuning.LEAST_USED
+        assert {default_tilings.shape_class(problem) for problem in problems} == {name}
+        assert all(default_tilings.is_plain(problem) for problem in problems)
+
+
+def test_tune_all_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    problems = [class_tuning.problem_of(256, heads, heads, 64, True) for heads in (1, 2)]
+    monkeypatch.setattr(tune_classes, "classes", lambda: {"d64_causal_1k_few": problems})
+    monkeypatch.setattr(tune_classes.tuning, "commit_of_checkout", lambda: "abc1234")
+    monkeypatch.setattr(tune_classes, "tune_class", lambda *a: class_tuning.tune_class(*a[:3], best=2, rounds=0))
+    command = ["tune", "--all", "-o", str(tmp_path / "new" / "folder"), "--threads", "2"]
+    assert main(command) == 0
+    (file,) = (tmp_path / "new" / "folder").glob("*.yaml")
+    tuned = yaml.safe_load(file.read_text())["tuned"]
+    assert (tuned["shape_class"], tuned["soc"], tuned["commit"]) == ("d64_causal_1k_few", "ascend910b2", "abc1234")
+    assert len(tuned["shapes"]) == 2
+    load_tiling(file)
+    assert "simulations" in capsys.readouterr().out
+    assert main(command) == 0
+    assert "stands already, made with abc1234" in capsys.readouterr().out
+    assert main([*command, "--again"]) == 0
+    assert "stands already" not in capsys.readouterr().out
+    monkeypatch.setattr(tune_classes.tuning, "commit_of_checkout", lambda: "abc1234+")
+    assert main(command) == 0
+    assert "stands already" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["smoke", "--all"], ["SHAPE.yaml = smoke", "left out with --all"]),
+        ([], ["SHAPE.yaml = missing", "--output = missing"]),
+        (["smoke", "-o", "x.yaml", "--again"], ["--again"]),
+        (["--all", "--classes", "d64_casual_1k_few"], ["did you mean d64_causal_1k_few?"]),
+    ],
+)
+def test_tune_refuses_what_makes_no_sense(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tune", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in words), error
 
 
 @pytest.mark.parametrize("name", ["prefill", "tiling"])

@@ -19,6 +19,7 @@ from .._native import core
 from ..cli.text import byte_text, table
 from ..sim.timing import constant_bytes, time_plan
 from ..soc_config import load_soc
+from ..tuning import commit_of_checkout
 
 MODES = ("tiling", "predicate", "full", "alone")
 SIZES = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
@@ -64,6 +65,7 @@ def measure(
             rows.append({"pattern": pattern, "s": s, "modes": modes})
     return {
         "soc": soc_name,
+        "commit": commit_of_checkout(),
         "heads": 1,
         "head_dim": head_dim,
         "window": window,
@@ -110,7 +112,6 @@ def as_text(answer: Mapping[str, Any]) -> str:
         ratios = [f"{x / cycles[0]:.2f}" if x and cycles[0] else "-" for x in cycles[1:]]
         memory = [byte_text(modes[mode]["memory_bytes"]) for mode in MODES[:3]]
         rows.append([row["pattern"], row["s"], *memory, *cycles, *ratios])
-    title = (
-        f"{answer['soc']}, one head of {answer['head_dim']}, fp16, window of {answer['window']} keys; cycles simulated"
-    )
+    sizes = f"one head of {answer['head_dim']}, fp16, window of {answer['window']} keys"
+    title = f"{answer['soc']}, commit {answer['commit']}, {sizes}; cycles simulated"
     return f"{title}\n{table(header, rows)}"

@@ -14,6 +14,7 @@ from .._native import core
 from ..cli.text import byte_text, table
 from ..sim.timing import time_plan
 from ..soc_config import load_soc
+from ..tuning import commit_of_checkout
 
 QUERIES = (1, 16, 64)
 GROUPS = (4, 8)
@@ -56,7 +57,13 @@ def measure(
                 }
             row["gain"] = row["apart"]["cycles"] / row["packed"]["cycles"]
             rows.append(row)
-    return {"soc": soc_name, "cycles_are": "simulated", "problem": dict(sizes), "rows": rows}
+    return {
+        "soc": soc_name,
+        "commit": commit_of_checkout(),
+        "cycles_are": "simulated",
+        "problem": dict(sizes),
+        "rows": rows,
+    }
 
 
 def as_text(answer: Mapping[str, Any]) -> str:
@@ -67,7 +74,6 @@ def as_text(answer: Mapping[str, Any]) -> str:
         for row in answer["rows"]
     ]  # fmt: skip
     p = answer["problem"]
-    title = (
-        f"{answer['soc']}, b={p['b']}, {p['h_kv']} key heads, {p['s_kv']} keys, d={p['d']}, causal; cycles simulated"
-    )
+    sizes = f"b={p['b']}, {p['h_kv']} key heads, {p['s_kv']} keys, d={p['d']}, causal"
+    title = f"{answer['soc']}, commit {answer['commit']}, {sizes}; cycles simulated"
     return f"{title}\n{table(header, rows)}"

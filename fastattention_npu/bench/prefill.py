@@ -18,6 +18,7 @@ from ..dispatch import DEFAULT_SOC
 from ..kernel_call import plan_problem
 from ..sim.launch import default_threads
 from ..sim.timing import time_plan
+from ..tuning import commit_of_checkout
 from .progress import progress
 from .standard_attention import standard_cycles
 
@@ -26,6 +27,7 @@ QUICK_LENGTHS = (1024, 2048)
 DIMS = (64, 128)
 HEADS = (1, 32)
 MOST_KEYS = {32: 4096}  # longest sequence of that many heads
+OTHERS = ((4096, 128, 24, False),)  # s, d, heads, causal: cases beside the grid
 BASELINES = ("unified", "public_schedule")
 NOTE = "simulated (910B model, arithmetic left out, cold L2); nothing was measured on a card"
 
@@ -60,6 +62,8 @@ def cases(quick: bool) -> Iterator[Case]:
                 for s in QUICK_LENGTHS if quick else LENGTHS:
                     if s <= MOST_KEYS.get(heads, s):
                         yield Case(s, d, heads, causal)
+    if not quick:
+        yield from (Case(*other) for other in OTHERS)
 
 
 def simulate(case: Case, soc: SocConfig) -> dict[str, Any]:
@@ -88,17 +92,18 @@ def run(args: argparse.Namespace) -> int:
     todo = list(cases(args.quick))
     with ThreadPoolExecutor(args.threads or default_threads()) as pool:
         rows = list(progress(pool.map(lambda case: simulate(case, soc), todo), len(todo), "prefill, simulated"))
+    commit = commit_of_checkout()
     if args.json:
-        print(json.dumps({"figures": "simulated", "soc": soc.name, "note": NOTE, "rows": rows}))
+        print(json.dumps({"figures": "simulated", "soc": soc.name, "commit": commit, "note": NOTE, "rows": rows}))
     else:
-        print(as_text(soc.name, rows))
+        print(as_text(f"{soc.name}, commit {commit}", rows))
     return 0
 
 
-def as_text(soc: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table, as docs/performance.md has it."""
+def as_text(what: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table, as docs/performance.md has it. what: SoC and commit."""
     head = "| heads | d | mask | s | cycles | TFLOPS | cube | limit by | efficiency | standard | unified | public |"
-    lines = [f"{soc}: {NOTE}", "", head, "|" + " --- |" * head.count(" | ") + " --- |"]
+    lines = [f"{what}: {NOTE}", "", head, "|" + " --- |" * head.count(" | ") + " --- |"]
     lines += [
         f"| {r['heads']} | {r['d']} | {'causal' if r['causal'] else 'full'} | {r['s']} | {r['cycles']:,} | "
         f"{r['tflops']:.1f} | {r['cube_utilisation']:.1%} | {r['bottleneck']} | {r['efficiency']:.2f} | "

@@ -17,7 +17,7 @@ from ..dispatch import DEFAULT_SOC
 from ..kernel_call import plan_problem
 from ..sim.launch import default_threads
 from ..sim.timing import time_plan
-from ..tuning import fields_of, neighbours
+from ..tuning import commit_of_checkout, fields_of, neighbours
 from .prefill import BASELINES, NOTE, Case
 from .progress import progress
 
@@ -78,17 +78,19 @@ def run(args: argparse.Namespace) -> int:
     base = {row["s"]: row["cycles"] for row in rows if row["choice"] == PLAN}
     for row in rows:
         row["over_plan"] = row["cycles"] / base[row["s"]] if row["cycles"] else None
+    commit = commit_of_checkout()
     if args.json:
         tilings = [{"s": case.s, **variant.tiling} for case, variant in todo if variant.choice == PLAN]
-        print(json.dumps({"figures": "simulated", "soc": soc.name, "note": NOTE, "plans": tilings, "rows": rows}))
+        head = {"figures": "simulated", "soc": soc.name, "commit": commit, "note": NOTE}
+        print(json.dumps({**head, "plans": tilings, "rows": rows}))
     else:
-        print(as_text(soc.name, [(case, v.tiling) for case, v in todo if v.choice == PLAN], rows))
+        print(as_text(f"{soc.name}, commit {commit}", [(case, v.tiling) for case, v in todo if v.choice == PLAN], rows))
     return 0
 
 
-def as_text(soc: str, plans: Sequence[tuple[Case, Mapping[str, int | str]]], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: the plans, then a table a length; as docs/performance.md has it."""
-    lines = [f"{soc}: {NOTE}"]
+def as_text(what: str, plans: Sequence[tuple[Case, Mapping[str, int | str]]], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: the plans, then a table a length. what: SoC and commit."""
+    lines = [f"{what}: {NOTE}"]
     for case, plan in plans:
         lines += ["", f"s = {case.s}, {case.heads} heads, d = {case.d}, {'causal' if case.causal else 'full'}; plan: "
                   + ", ".join(f"{name} {value}" for name, value in plan.items()), "",

@@ -6,8 +6,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .. import tuning
 from ..backends import plan_shape
 from ..bench.progress import progress
@@ -16,15 +14,22 @@ from ..default_tilings import shape_class
 from ..dispatch import DEFAULT_SOC, make_backend
 from ..errors import ConfigError, Reason
 from ..sim.launch import default_threads
+from . import tune_classes
 from .text import table
+from .tiling_file import write_tiling
 
 SHOWN = 8
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]", positive: Any) -> None:
     item = commands.add_parser("tune", help="search the fastest tiling of a shape by simulation", allow_abbrev=False)
-    item.add_argument("shape", metavar="SHAPE.yaml", help="shape file, or the name of one in configs/shapes")
-    item.add_argument("-o", "--output", required=True, metavar="TILING.yaml", type=Path, help="tiling file to write")
+    item.add_argument("shape", nargs="?", metavar="SHAPE.yaml", help="shape file, or the name of one in configs/shapes")
+    item.add_argument(
+        "-o", "--output", metavar="TILING.yaml", type=Path, help="tiling file to write; with --all a folder"
+    )
+    item.add_argument("--all", action="store_true", help="instead of a shape: the tiling of every class, as shipped")
+    item.add_argument("--classes", nargs="+", default=["*"], metavar="CLASS", help="with --all: these only; * allowed")
+    item.add_argument("--again", action="store_true", help="with --all: also what was made with this commit already")
     item.add_argument("--soc", default=DEFAULT_SOC, help=f"SoC file or name in configs/soc (default {DEFAULT_SOC})")
     item.add_argument("--threads", type=positive, help="simulations at a time (default all CPUs); changes no result")
     item.add_argument("--json", action="store_true", help="one JSON object on standard output")
@@ -32,6 +37,27 @@ def add_parser(commands: "argparse._SubParsersAction[Any]", positive: Any) -> No
 
 
 def command(options: argparse.Namespace) -> int:
+    check_options(options)
+    return tune_classes.command(options) if options.all else tune_shape(options)
+
+
+def check_options(options: argparse.Namespace) -> None:
+    reasons = []
+    if options.all and options.shape is not None:
+        reasons.append(Reason("SHAPE.yaml", options.shape, "left out with --all", "remove one of them"))
+    if options.all and options.json:
+        reasons.append(Reason("--json", True, "left out with --all", "read the files that it writes"))
+    if not options.all and options.shape is None:
+        reasons.append(Reason("SHAPE.yaml", "missing", "a shape file", "name one, or give --all"))
+    if not options.all and options.output is None:
+        reasons.append(Reason("--output", "missing", "a file to write", "add -o TILING.yaml"))
+    if not options.all and (options.again or options.classes != ["*"]):
+        reasons.append(Reason("--again, --classes", "given", "used with --all only", "add --all or remove them"))
+    if reasons:
+        raise ConfigError("fastattn tune cannot be used like this", reasons)
+
+
+def tune_shape(options: argparse.Namespace) -> int:
     shape = load_shape(options.shape)
     backend = make_backend("sim", soc=options.soc)
     assert backend.soc is not None, "a sim backend has a SoC"
@@ -44,7 +70,7 @@ def command(options: argparse.Namespace) -> int:
         follow=lambda items, total: progress(items, total, "simulating tilings"),
     )
     row = record(problem, backend.soc.name, tuned)
-    write(options.output, row, tuned.best.fields)
+    write_tiling(options.output, row, tuned.best.fields)
     if options.json:
         print(json.dumps({"figures": "simulated", "output": str(options.output), **row, "tiling": tuned.best.fields}))
     else:
@@ -84,16 +110,6 @@ def record(problem: dict[str, Any], soc: str, tuned: tuning.Tuned) -> dict[str, 
         "simulated_tilings": len(tuned.simulated),
         "commit": tuning.commit_of_checkout(),
     }
-
-
-def write(path: Path, row: dict[str, Any], tiling: Any) -> None:
-    header = "# Written by `fastattn tune`. Figures are modelled and simulated; nothing was measured on a card.\n"
-    text = header + yaml.safe_dump({"tuned": row} | dict(tiling), sort_keys=False)
-    try:
-        path.write_text(text)
-    except OSError as error:
-        reason = Reason("--output", str(path), "a file that can be written", error.strerror or str(error))
-        raise ConfigError("cannot write the tiling", [reason]) from error
 
 
 def describe(row: dict[str, Any], tuned: tuning.Tuned) -> str:
