@@ -11,7 +11,10 @@ import stat
 import sys
 from pathlib import Path
 
+from fastattention_npu import _core
+
 ROOT = Path(__file__).resolve().parents[2]
+MACHINE = Path(_core.__file__).parent  # libascend_sim.so
 
 CONFIG = """
 list(APPEND CMAKE_MODULE_PATH ${CMAKE_CURRENT_LIST_DIR}/asc_modules)
@@ -76,7 +79,7 @@ elif {stand_in!r}:
     kept = [x for x in kept if not x.endswith(".o")]
     kept += ["-Wl,--no-as-needed", "-L{stand_in}", "-lascendcl", "-Wl,-rpath,{stand_in}"]
 else:
-    kept += ["-Wl,--unresolved-symbols=ignore-all"]
+    kept += ["-L{machine}", "-lascend_sim", "-Wl,-rpath,{machine}"]  # so that the library can be loaded
 sys.exit(subprocess.run(["g++", *kept]).returncode)
 """
 
@@ -99,7 +102,9 @@ class FakeCann:
             path = self.home / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        self.program("bisheng", BISHENG.format(log=str(self.log), root=ROOT, stand_in=str(stand_in or "")))
+        self.program(
+            "bisheng", BISHENG.format(log=str(self.log), root=ROOT, machine=MACHINE, stand_in=str(stand_in or ""))
+        )
         if stand_in is not None:
             # A linker script: the library finds its own dependencies only where it lies.
             (self.home / "lib64/libascendcl.so").write_text(f"INPUT({stand_in / 'libascendcl.so'})\n")
