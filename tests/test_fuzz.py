@@ -1,5 +1,6 @@
 """The fuzzer: its 200 problems pass, and what it is there to find is found, shrunk and reported."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,15 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from mutants import MUTANTS
 
 from fastattention_npu import fuzz, reference
+from fastattention_npu.bench.kernel_build import build_edited
 from fastattention_npu.config import load_shape
 from fastattention_npu.fuzz import __main__ as command
 from fastattention_npu.fuzz import faults, judge, shrink
 from fastattention_npu.fuzz.pool import Pool
-from fastattention_npu.fuzz.problems import Case, legal_case
+from fastattention_npu.fuzz.problems import MANY_BLOCKS, Case, legal_case
 from fastattention_npu.limits import FEATURES
 
 assert fuzz.__doc__
@@ -40,6 +43,7 @@ def test_problems_repeat_and_cover_the_features() -> None:
         "seqlens_q",
         "page_size",
     }
+    assert sum(case["shape"]["s_kv"] >= min(MANY_BLOCKS) for case in cases) > 20, "rings turn over"
     assert {case["shape"]["layout"] for case in cases} == {"bshd", "bnsd", "bsh", "tnd"}
     assert len(keys) >= len(FEATURES)
 
@@ -84,6 +88,31 @@ def test_canary_an_illegal_call_that_goes_through_is_a_finding(monkeypatch: pyte
     assert judge.judge(case)["how"] == "not refused"
     monkeypatch.setitem(faults.FAULTS, "none", lambda arguments: arguments | {"q": "not a tensor"})
     assert judge.judge(case)["how"].startswith("raises")
+
+
+FAULTY = ("mask window one row off",)  # FASTATTN_TEST_SLOW=1: all, some five minutes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTANTS if os.environ.get("FASTATTN_TEST_SLOW") else FAULTY)
+def test_canary_a_faulty_kernel_is_found_and_shrunk(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = str(build_edited(tmp_path, [MUTANTS[name].edit]))
+    arguments = ["--count", "24", "--seed", "0", "--jobs", "2", "--shrink", "1", "--kernels", library]
+    assert command.main([*arguments, "--out", str(tmp_path)]) == 1
+    text = capsys.readouterr().out
+    head = next(line for line in text.splitlines() if line.startswith("# "))
+    tiling = tmp_path / "failure_0.tiling.yaml"
+    case: Case = {
+        "kind": "legal",
+        "backend": "sim",
+        "shape": yaml.safe_load((tmp_path / "failure_0.yaml").read_text()),
+        "tiling": yaml.safe_load(tiling.read_text()) if tiling.exists() else {},
+        "seed": int(head.split("--seed ")[1]),
+    }
+    assert judge.judge(case) == judge.OK, "the fault is the library's"
+    assert judge.judge(case | {"kernels": library})["how"] in head
 
 
 ONE_LINE = "import sys; sys.stdin.readline(); "

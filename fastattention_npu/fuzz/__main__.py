@@ -18,8 +18,6 @@ from .pool import Pool
 from .problems import Case, legal_case
 from .shrink import shrink
 
-SHOWN = 10  # failures that are shrunk
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/fuzz", description=__doc__, allow_abbrev=False)
@@ -29,12 +27,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: all CPUs)")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds a problem may take (default 60)")
     parser.add_argument("--out", type=Path, default=Path("fuzz_failures"), help="folder of the minimal shape files")
+    parser.add_argument("--shrink", type=int, default=10, help="failures that are shrunk (default 10)")
+    parser.add_argument("--kernels", default="", metavar="LIB.so", help="judge the kernels of this library instead")
     options = parser.parse_args(argv)
     if min(options.count, options.jobs) < 1 or options.limit <= 0:
         parser.error("count, jobs and limit must be at least 1")
     numbers = range(options.first, options.first + options.count)
     cases = [legal_case(options.seed, i) for i in numbers]
     cases += [illegal_case(options.seed, i) for i in numbers[::2]]
+    cases = [case | {"kernels": options.kernels} for case in cases]
     start_s = time.monotonic()
     with Pool(options.jobs, options.limit) as pool:
         findings = []
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{verdict['how']}: {case}\n    {verdict['text']}", flush=True)
             if done % 100 == 0:
                 print(f"{done} of {len(cases)} problems, {time.monotonic() - start_s:.0f} s", flush=True)
-        for i, (case, verdict) in enumerate(findings[:SHOWN]):
+        for i, (case, verdict) in enumerate(findings[: options.shrink]):
             write_failure(options.out, i, shrink(case, verdict, pool.judge), verdict)
     kinds = Counter((case["kind"], case["backend"]) for case in cases)
     counts = ", ".join(f"{n} {kind} on {backend}" for (kind, backend), n in sorted(kinds.items()))

@@ -4,12 +4,16 @@ from typing import Any
 
 import torch
 
-from .. import ops, reference, sim  # noqa: F401  (ops defines torch.ops.fastattn)
+from .. import ops, reference  # noqa: F401  (ops defines torch.ops.fastattn)
 from .._native import core
+from ..arguments import check_arguments
 from ..config import TilingConfig
+from ..dispatch import make_backend
 from ..errors import RefusedError
 from ..inputs import make_inputs
+from ..options import Options
 from ..shape_config import ShapeConfig, shape_from_dict
+from ..sim.launch import SimReport, launch_flash_attention
 from .faults import FAULTS
 from .problems import Case
 
@@ -52,17 +56,29 @@ def _outcome(shape: ShapeConfig, case: Case, seed: int) -> list[torch.Tensor]:
         return [*torch.ops.fastattn.flash_attention(**arguments), *exact, *same]
     tiling = TilingConfig(case["tiling"], "fuzz") if case["tiling"] else None
     try:
-        out, lse, report = sim.flash_attention(**arguments, tiling=tiling, threads=1, return_report=True)
+        out, lse, report = _simulate(arguments, tiling, case)
     except RefusedError:
         if tiling is None:
             raise
         # Not every tiling fits every problem; op_host's own choice must.
-        out, lse, report = sim.flash_attention(**arguments, threads=1, return_report=True)
+        out, lse, report = _simulate(arguments, None, case)
     if report.figures.get("hazards", 0):
         raise core().SimulatorError(f"hazard: {report.figures['hazard_texts'][0]}")
     for text in report.figures.get("warning_texts", ()):
         raise core().SimulatorError(f"warning: {text}")
     return [out, lse, *exact, *same]
+
+
+def _simulate(
+    arguments: dict[str, Any], tiling: TilingConfig | None, case: Case
+) -> tuple[torch.Tensor, torch.Tensor, SimReport]:
+    """(out, lse, report) of the case's kernels, the package's own where it names none."""
+    backend = make_backend("sim", tiling=tiling, threads=1)
+    q, k, v = (arguments[name] for name in "qkv")
+    options = Options.from_names({name: x for name, x in arguments.items() if name not in "qkv"}, "fuzz")
+    settings = {"kernel_library": case["kernels"]} if case.get("kernels") else {}
+    launch = launch_flash_attention(q, k, v, options, check_arguments(q, k, v, options, "sim"), backend, settings)
+    return (*launch.outputs, launch.report)
 
 
 def _reasons(outcomes: list[list[torch.Tensor]]) -> list[str]:
@@ -82,7 +98,7 @@ def judge_illegal(case: Case) -> Verdict:
         if case["backend"] == "cpu":
             torch.ops.fastattn.flash_attention(**arguments)
         else:
-            sim.flash_attention(**arguments, threads=1)
+            _simulate(arguments, None, case)
     except RefusedError:
         return OK
     return {"how": "not refused", "text": f"fault {case['fault']!r} went through"}

@@ -8,6 +8,7 @@ from typing import Any
 
 BORDERS = (1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129)
 LONG_BORDERS = (255, 256, 257, 300, 511, 513)
+MANY_BLOCKS = (600, 769, 1025, 1300)  # keys of so many small blocks that every ring turns over
 HEAD_DIMS = (1, 7, 8, 16, 24, 32, 40, 64, 72, 80, 128, 192, 256)
 SMALL = {"block_q": 32, "block_kv": 256, "ring": 3, "preload": 2, "l1_tile_kv": 128, "l0_tile_kv": 64, "strip_rows": 8}
 TILINGS: tuple[dict[str, Any], ...] = (
@@ -41,6 +42,8 @@ def _sizes(rng: random.Random) -> dict[str, Any]:
     d = rng.choice(HEAD_DIMS) if rng.random() < 0.7 else rng.randint(1, 96)
     s_q = rng.choice(BORDERS) if rng.random() < 0.6 else rng.randint(1, 150)
     s_kv = rng.choice(BORDERS + LONG_BORDERS) if rng.random() < 0.6 else rng.randint(1, 350)
+    if rng.random() < 0.15:
+        s_q, s_kv = min(s_q, 70), rng.choice(MANY_BLOCKS)
     shape: dict[str, Any] = {"b": rng.choice((1, 1, 2, 3)), "s_q": s_q, "s_kv": s_q if rng.random() < 0.15 else s_kv}
     shape |= {"h_q": h_kv * rng.choice((1, 1, 2, 4)), "h_kv": h_kv, "d": d}
     if rng.random() < 0.3:
