@@ -144,7 +144,7 @@ std::vector<std::pair<uint32_t, uint32_t>> RingPreloadValues(const Overrides& ov
     if (preload != overrides.end()) {
         return {{value(preload) + 1, value(preload)}};
     }
-    return {{3, 2}, {2, 1}, {4, 3}};
+    return {{4, 3}, {3, 2}, {2, 1}};
 }
 
 }  // namespace

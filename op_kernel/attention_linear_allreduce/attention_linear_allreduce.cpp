@@ -40,10 +40,11 @@ __aicore__ inline void RunFusedCube(const FusedOperands& operands, const Attenti
     projection.Init(tiling, blocks, ProjectionMap<T>(tiling.attention), stages.ProductRings(),
                     {operands.attention.o, operands.weight, operands.bias, operands.partial}, allReduce, group);
     RunBlocks(
-        work, tiling.attention.preload, [&](const Block& block) { stages.ComputeScores(block); },
-        [&](const Block& block) {
+        work, tiling.attention.preload,
+        [&](const Block& block, const Block* next) { stages.ComputeScores(block, next); },
+        [&](const Block& block, const Block*) {
             projection.Enter(block.piece);
-            stages.ComputeOutput(block);
+            stages.ComputeOutput(block, nullptr);  // the projection takes V's buffers in between
             projection.AfterStep(block.last);
         });
     projection.Finish();
@@ -66,8 +67,8 @@ __aicore__ inline void RunFusedVector(const FusedOperands& operands, const Atten
     RowsStored stored;
     stored.Init(blocks);
     RunBlocks(
-        work, tiling.attention.preload, [&](const Block& block) { stages.Softmax(block); },
-        [&](const Block& block) {
+        work, tiling.attention.preload, [&](const Block& block, const Block*) { stages.Softmax(block); },
+        [&](const Block& block, const Block*) {
             stored.Enter(block.piece);
             stages.Accumulate(block);
             if (block.last) {

@@ -98,23 +98,6 @@ public:
                            block.piece.head / (tiling->headsQ / tiling->headsKv));
     }
 
-    struct KeyRows {
-        uint32_t rows;
-        uint32_t dim;
-        uint64_t pitch;
-    };
-
-    // Rows of K or V -> L1 as consecutive tiles of l0TileKv rows, each of which fills one L0 tile.
-    __aicore__ inline void LoadKeyTiles(const AscendC::LocalTensor<T>& l1Keys, const AscendC::GlobalTensor<T>& gm,
-                                        const KeyRows& keys) const
-    {
-        for (uint32_t at = 0; at < keys.rows; at += tiling->l0TileKv) {
-            const uint32_t rows = Least(keys.rows - at, tiling->l0TileKv);
-            LoadRowsToL1(l1Keys[at * PaddedDim(keys.dim)], gm[at * keys.pitch], rows, keys.dim, keys.pitch,
-                         Fractals(rows) * FRACTAL_ROWS);  // [rows, dim]
-        }
-    }
-
     const FlashAttentionTiling* tiling = nullptr;
     L1Map l1{};
     L0Map l0{};

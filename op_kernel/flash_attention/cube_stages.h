@@ -21,19 +21,19 @@ public:
 
     // S (rows x cols, fp32) of the block -> its workspace slot; if interleaved, together with ComputeOutput, which
     // follows once `preload` blocks are ahead.
-    __aicore__ inline void ComputeScores(const Block& block)
+    __aicore__ inline void ComputeScores(const Block& block, const Block* next)
     {
         const FlashAttentionTiling& tiling = *memory_.tiling;
-        scores_.Begin(block);
+        scores_.Begin(block, next);
         if (tiling.interleave == 0 || ++begun_ <= tiling.preload) {
             RunSteps();
         }
     }
 
     // P·V (rows x headDimV, fp32) of the block, summed in L0C over all of its keys -> its workspace slot.
-    __aicore__ inline void ComputeOutput(const Block& block)
+    __aicore__ inline void ComputeOutput(const Block& block, const Block* next)
     {
-        output_.Begin(block);
+        output_.Begin(block, next);
         RunSteps();
     }
 

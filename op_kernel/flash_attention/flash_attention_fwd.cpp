@@ -42,16 +42,16 @@ __aicore__ inline void FlashAttentionForward(const Operands& operands, const Fla
         CubeStages<T> stages;
         stages.Init(tiling, operands, operands.GroupWorkspace(tiling, group));
         RunBlocks(
-            work, tiling.preload, [&](const Block& block) { stages.ComputeScores(block); },
-            [&](const Block& block) { stages.ComputeOutput(block); });
+            work, tiling.preload, [&](const Block& block, const Block* next) { stages.ComputeScores(block, next); },
+            [&](const Block& block, const Block* next) { stages.ComputeOutput(block, next); });
         stages.Drain();
     }
     if ASCEND_IS_AIV {
         VectorStages<T> stages;
         stages.Init(tiling, operands, group, static_cast<uint32_t>(AscendC::GetSubBlockIdx()));
         RunBlocks(
-            work, tiling.preload, [&](const Block& block) { stages.Softmax(block); },
-            [&](const Block& block) { stages.Accumulate(block); });
+            work, tiling.preload, [&](const Block& block, const Block*) { stages.Softmax(block); },
+            [&](const Block& block, const Block*) { stages.Accumulate(block); });
         RunEpilogue(stages, tiling, lengths, group);
         stages.Drain();
     }

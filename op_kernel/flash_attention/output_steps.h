@@ -1,20 +1,27 @@
 // Second product of the cube core: P·V of one level-1 block, in steps of one L0 tile. Query tile by query tile, each
 // summed in L0C over all keys of the block; with several query tiles V stays in L1 until the last has used it.
+// Tiles of P are fetched a step ahead.
 #pragma once
-#include "cube_memory.h"
+#include "key_stream.h"
 
 namespace fastattn {
 
 template <class T>
 class OutputSteps {
 public:
-    __aicore__ inline void Init(CubeMemory<T>& memory) { m_ = &memory; }
-
-    __aicore__ inline void Begin(const Block& block)
+    __aicore__ inline void Init(CubeMemory<T>& memory)
     {
+        m_ = &memory;
+        const FlashAttentionTiling& t = *memory.tiling;
+        values_.Init(memory, memory.ringV, {&memory.gmV, &t.v, t.headDimV, memory.l1.v, t.l1TileV});
+    }
+
+    __aicore__ inline void Begin(const Block& block, const Block* next)
+    {
+        values_.Begin(block, next);
         AscendC::CrossCoreWaitFlag(P_READY);
         block_ = block;
-        row_ = col_ = 0;
+        row_ = col_ = loadRow_ = loadCol_ = 0;
         done_ = false;
     }
 
@@ -25,7 +32,7 @@ public:
     {
         const FlashAttentionTiling& t = *m_->tiling;
         const uint32_t rows = Least(block_.rows - row_, t.l0TileQ);
-        StartTiles(rows);
+        StartTiles();
         const uint32_t depth = Least(block_.cols - col_, t.l0TileKv);
         const uint32_t slotA = m_->ringA.Acquire();
         const uint32_t strip = Fractals(rows) * FRACTAL_ROWS;
@@ -33,7 +40,7 @@ public:
                  {rows, depth, strip, 0});  // [rows, depth]
         m_->ringA.Publish(slotA);
         const uint32_t slotB = m_->ringB.Acquire();
-        const uint32_t slotV = (firstV_ + col_ / t.l1TileV) % m_->l1.v.slots;
+        const uint32_t slotV = values_.Take(col_ / t.l1TileV);
         LoadRight(m_->Right(slotB), m_->RightL1(m_->l1.v, slotV)[col_ % t.l1TileV * PaddedDim(t.headDimV)], depth,
                   t.headDimV);  // [depth, headDimV]
         m_->ringB.Publish(slotB);
@@ -43,51 +50,51 @@ public:
                  col_ == 0);  // [rows, headDimV]
         m_->ringA.Release(slotA);
         m_->ringB.Release(slotB);
-        Advance(rows, depth, slotV);
+        Advance(rows, depth);
+        values_.RunAhead();
     }
 
 private:
-    __aicore__ inline void StartTiles(uint32_t rows)
+    __aicore__ inline void StartTiles()
     {
         const FlashAttentionTiling& t = *m_->tiling;
         if (col_ == 0) {
             slotC_ = m_->OutputRing().Acquire();
         }
-        if (col_ % t.l1TileV == 0 && row_ == 0) {
-            LoadValues();
-        }
         if (col_ % t.l1TileP == 0) {
-            LoadProbabilities(rows);
+            if (loadRow_ == row_ && loadCol_ == col_) {
+                LoadProbabilities();
+            }
+            slotP_ = nextP_;
+            m_->ringP.Await(slotP_);
+            if (loadRow_ != block_.rows) {
+                LoadProbabilities();  // of the step after
+            }
         }
     }
 
-    __aicore__ inline void LoadValues()
+    // The tile of P at loadRow_, loadCol_.
+    __aicore__ inline void LoadProbabilities()
     {
         const FlashAttentionTiling& t = *m_->tiling;
-        const uint32_t slot = m_->ringV.Acquire();
-        m_->LoadKeyTiles(m_->RightL1(m_->l1.v, slot), m_->gmV[m_->KeyOffset(t.v, block_, col_)],
-                         {Least(block_.cols - col_, t.l1TileV), t.headDimV, t.v.seq});
-        m_->ringV.Publish(slot);
-        if (col_ == 0) {
-            firstV_ = slot;
-        }
-        m_->ringV.Await(slot);
-    }
-
-    __aicore__ inline void LoadProbabilities(uint32_t rows)
-    {
-        const FlashAttentionTiling& t = *m_->tiling;
-        slotP_ = m_->ringP.Acquire();
-        LoadRowsToL1(m_->LeftL1(m_->l1.p, slotP_), m_->gmP[ProbabilityOffset(t, block_.index % t.ring, row_, col_)],
-                     rows, Least(block_.cols - col_, t.l1TileP), t.l1TileP,
+        const uint32_t rows = Least(block_.rows - loadRow_, t.l0TileQ);
+        const uint32_t cols = Least(block_.cols - loadCol_, t.l1TileP);
+        nextP_ = m_->ringP.Acquire();
+        LoadRowsToL1(m_->LeftL1(m_->l1.p, nextP_),
+                     m_->gmP[ProbabilityOffset(t, block_.index % t.ring, loadRow_, loadCol_)], rows, cols, t.l1TileP,
                      Fractals(rows) * FRACTAL_ROWS);  // [rows, keys]
-        m_->ringP.Publish(slotP_);
-        m_->ringP.Await(slotP_);
+        m_->ringP.Publish(nextP_);
+        loadCol_ += cols;
+        if (loadCol_ == block_.cols) {
+            loadCol_ = 0;
+            loadRow_ += rows;
+        }
     }
 
-    __aicore__ inline void Advance(uint32_t rows, uint32_t depth, uint32_t slotV)
+    __aicore__ inline void Advance(uint32_t rows, uint32_t depth)
     {
         const FlashAttentionTiling& t = *m_->tiling;
+        const uint32_t tileV = col_ / t.l1TileV;
         col_ += depth;
         const bool lastKeys = col_ == block_.cols;
         const bool lastRows = row_ + rows == block_.rows;
@@ -95,7 +102,7 @@ private:
             m_->ringP.Release(slotP_);
         }
         if (lastRows && (lastKeys || col_ % t.l1TileV == 0)) {
-            m_->ringV.Release(slotV);
+            values_.Release(tileV);
         }
         if (!lastKeys) {
             return;
@@ -116,11 +123,14 @@ private:
     }
 
     CubeMemory<T>* m_ = nullptr;
+    KeyStream<T> values_;
     Block block_{};
-    uint32_t row_ = 0;  // of the query tile within the block
-    uint32_t col_ = 0;  // first key of the step within the block
-    uint32_t firstV_ = 0;
+    uint32_t row_ = 0;      // of the query tile within the block
+    uint32_t col_ = 0;      // first key of the step within the block
+    uint32_t loadRow_ = 0;  // of the tile of P to be loaded next
+    uint32_t loadCol_ = 0;
     uint32_t slotP_ = 0;
+    uint32_t nextP_ = 0;
     uint32_t slotC_ = 0;
     bool done_ = true;
 };

@@ -1,7 +1,7 @@
 // First product of the cube core: S = Q·K^T of one level-1 block, in steps of one L0 tile, so that the other product's
 // steps can lie between them. Tiles of K wait in L1 for all query tiles of the block. Softmax happens elsewhere.
 #pragma once
-#include "cube_memory.h"
+#include "key_stream.h"
 #include "query_rows.h"
 
 namespace fastattn {
@@ -9,13 +9,20 @@ namespace fastattn {
 template <class T>
 class ScoreSteps {
 public:
-    __aicore__ inline void Init(CubeMemory<T>& memory) { m_ = &memory; }
+    __aicore__ inline void Init(CubeMemory<T>& memory)
+    {
+        m_ = &memory;
+        const FlashAttentionTiling& t = *memory.tiling;
+        keys_.Init(memory, memory.ringK, {&memory.gmK, &t.k, t.headDimQk, memory.l1.k, t.l1TileKv});
+    }
 
-    __aicore__ inline void Begin(const Block& block)
+    __aicore__ inline void Begin(const Block& block, const Block* next)
     {
         block_ = block;
-        row_ = l1Col_ = l0Col_ = 0;
+        tiles_ = CeilDiv(block.rows, m_->tiling->l0TileQ);
+        turn_ = l1Col_ = l0Col_ = 0;
         done_ = false;
+        keys_.Begin(block, next);
     }
 
     __aicore__ inline bool Done() const { return done_; }
@@ -25,9 +32,10 @@ public:
     {
         const FlashAttentionTiling& t = *m_->tiling;
         const uint32_t l1Cols = Least(block_.cols - l1Col_, t.l1TileKv);
-        const uint32_t rows = Least(block_.rows - row_, t.l0TileQ);
+        const uint32_t row0 = RowOfTurn();
+        const uint32_t rows = Least(block_.rows - row0, t.l0TileQ);
         if (l0Col_ == 0) {
-            StartTiles(rows, l1Cols);
+            StartTiles(row0, rows, l1Cols);
         }
         const uint32_t cols = Least(l1Cols - l0Col_, t.l0TileKv);
         const uint32_t slotB = m_->ringB.Acquire();
@@ -42,59 +50,77 @@ public:
         m_->ringB.Release(slotB);
         m_->ringC.Publish(slotC);
         m_->ringC.Await(slotC);
-        const uint64_t slotS = static_cast<uint64_t>(block_.index % t.ring) * t.blockQ + row_;
+        const uint64_t slotS = static_cast<uint64_t>(block_.index % t.ring) * t.blockQ + row0;
         StoreAccumulator(m_->gmS[slotS * t.blockKv + l1Col_ + l0Col_], m_->Scores(slotC), rows, cols, t.blockKv);
         m_->ringC.Release(slotC);
-        Advance(l1Cols, rows, cols);
+        Advance(l1Cols, cols);
+        keys_.RunAhead();
     }
 
 private:
+    // The query tile whose turn it is. Every other tile of K takes them in reverse, so that the one in L0A stays there.
+    __aicore__ inline uint32_t RowOfTurn() const
+    {
+        return (reverse_ ? tiles_ - 1 - turn_ : turn_) * m_->tiling->l0TileQ;
+    }
+
     // The first tile of a query tile and a tile of K: what it needs in L1 and L0A.
-    __aicore__ inline void StartTiles(uint32_t rows, uint32_t l1Cols)
+    __aicore__ inline void StartTiles(uint32_t row0, uint32_t rows, uint32_t l1Cols)
     {
         const FlashAttentionTiling& t = *m_->tiling;
-        if (block_.first && row_ == 0 && l1Col_ == 0) {
+        if (block_.first && turn_ == 0 && l1Col_ == 0) {
             LoadQuery();
         }
-        const bool oneTile = block_.rows <= t.l0TileQ;
-        if (!oneTile || l1Col_ == 0) {
+        if (!held_ || row0_ != row0) {
+            ReleaseTile();
             slotA_ = m_->QueryRing().Acquire();
             const uint32_t strip = Fractals(block_.rows) * FRACTAL_ROWS;
             LoadLeft(m_->Query(slotA_), m_->LeftL1(m_->l1.q, slotQ_),
-                     {rows, t.headDimQk, strip, row_});  // [rows, headDimQk]
+                     {rows, t.headDimQk, strip, row0});  // [rows, headDimQk]
             m_->QueryRing().Publish(slotA_);
-            const bool lastUse = oneTile || (row_ + rows == block_.rows && l1Col_ + l1Cols == block_.cols);
-            if (block_.last && lastUse) {
-                m_->ringQ.Release(slotQ_);
-            }
             m_->QueryRing().Await(slotA_);
+            held_ = true;
+            row0_ = row0;
         }
-        if (row_ == 0) {
-            LoadKeys(l1Cols);
+        if (block_.last && turn_ + 1 == tiles_ && l1Col_ + l1Cols == block_.cols) {
+            m_->ringQ.Release(slotQ_);
+        }
+        if (turn_ == 0) {
+            slotK_ = keys_.Take(l1Col_ / t.l1TileKv);
         }
     }
 
     // Columns within the tile of K first, then query tiles, then tiles of K.
-    __aicore__ inline void Advance(uint32_t l1Cols, uint32_t rows, uint32_t cols)
+    __aicore__ inline void Advance(uint32_t l1Cols, uint32_t cols)
     {
         l0Col_ += cols;
         if (l0Col_ < l1Cols) {
             return;
         }
         l0Col_ = 0;
-        const bool oneTile = block_.rows <= m_->tiling->l0TileQ;
-        done_ = row_ + rows == block_.rows && l1Col_ + l1Cols == block_.cols;
-        if (!oneTile || done_) {
+        if (++turn_ < tiles_) {
+            return;
+        }
+        keys_.Release(l1Col_ / m_->tiling->l1TileKv);
+        turn_ = 0;
+        reverse_ = !reverse_;
+        l1Col_ += l1Cols;
+        done_ = l1Col_ == block_.cols;
+        if (!done_) {
+            return;
+        }
+        // Buffers of L0A that both products take in turn must be free at the end of a block.
+        if (block_.last || m_->l0.aQ.slots == 0) {
+            ReleaseTile();
+        }
+        AscendC::CrossCoreSetFlag<2, PIPE_FIX>(S_READY);
+    }
+
+    __aicore__ inline void ReleaseTile()
+    {
+        if (held_) {
             m_->QueryRing().Release(slotA_);
-        }
-        row_ += rows;
-        if (row_ == block_.rows) {
-            m_->ringK.Release(slotK_);
-            row_ = 0;
-            l1Col_ += l1Cols;
-        }
-        if (done_) {
-            AscendC::CrossCoreSetFlag<2, PIPE_FIX>(S_READY);
+            held_ = false;
         }
     }
 
@@ -107,24 +133,19 @@ private:
         m_->ringQ.Await(slotQ_);
     }
 
-    __aicore__ inline void LoadKeys(uint32_t l1Cols)
-    {
-        const FlashAttentionTiling& t = *m_->tiling;
-        slotK_ = m_->ringK.Acquire();
-        m_->LoadKeyTiles(m_->RightL1(m_->l1.k, slotK_), m_->gmK[m_->KeyOffset(t.k, block_, l1Col_)],
-                         {l1Cols, t.headDimQk, t.k.seq});
-        m_->ringK.Publish(slotK_);
-        m_->ringK.Await(slotK_);
-    }
-
     CubeMemory<T>* m_ = nullptr;
+    KeyStream<T> keys_;
     Block block_{};
-    uint32_t row_ = 0;    // of the query tile within the block
+    uint32_t tiles_ = 0;  // query tiles of the block
+    uint32_t turn_ = 0;   // how many of them have had the tile of K
     uint32_t l1Col_ = 0;  // of the tile of K within the block
     uint32_t l0Col_ = 0;  // of the L0 tile within the tile of K
     uint32_t slotQ_ = 0;
     uint32_t slotK_ = 0;
     uint32_t slotA_ = 0;
+    uint32_t row0_ = 0;  // of the query tile in L0A
+    bool held_ = false;  // ... if there is one
+    bool reverse_ = false;
     bool done_ = true;
 };
 
