@@ -122,11 +122,17 @@ def _entry_reasons(key: str, entry: Any) -> list[Reason]:
 
 def _check_fields(constants: Mapping[str, Constant], path: Path) -> None:
     fields = core().soc_fields()
-    reasons = [unknown_name(key, constants[key].value, fields, "constant") for key in constants if key not in fields]
-    reasons += [
+    unknown = [
+        Reason(key, constants[key].value, "a known constant", did_you_mean(key, fields, "remove this constant"))
+        for key in constants
+        if key not in fields
+    ]
+    reasons = unknown + [
         Reason(key, "missing", "a constant of the SoC or of its architecture", f"add it to {path.name}")
         for key in fields
         if key not in constants
     ]
     if reasons:
-        raise ConfigError(f"{path}: not a usable SoC file", reasons)
+        known = f"the known constants are {', '.join(fields)}; " if unknown else ""
+        stale = "if the file is right, the native module was built from other sources: build it again"
+        raise ConfigError(f"{path}: not a usable SoC file; {known}{stale}", reasons)

@@ -184,6 +184,14 @@ def test_a_bad_soc_file_is_one_paragraph(tmp_path: Path, content: str, words: li
     assert all(word in message for word in words), message
 
 
+def test_known_constants_are_listed_once_and_a_stale_build_is_suspected(tmp_path: Path) -> None:
+    wrong = "".join(f"  unheard_of_{i}: {{value: 1, kind: vendor, source: x}}\n" for i in range(5))
+    message = refusal(load_soc, tmp_path / "bad.yaml", SOC + CONSTANTS + "cube:\n" + wrong)
+    assert message.count("memory.l1_bytes") == 1
+    assert message.count("a known constant") == 5
+    assert message.count("build it again") == 1
+
+
 def test_unknown_names_suggest_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown SoC ascend910b9: .*did you mean ascend910b"):
         load_soc("ascend910b9")

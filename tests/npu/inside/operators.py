@@ -5,9 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastattention_npu as fa
 from fastattention_npu import ArgumentError, reference
+from fastattention_npu.arguments import check_arguments
+from fastattention_npu.dispatch import Backend
+from fastattention_npu.npu.launch import launch_flash_attention
+from fastattention_npu.options import Options
 
 NPU = torch.device("npu:0")
 
@@ -27,6 +32,22 @@ def assert_right(out: torch.Tensor, q, k, v, **options) -> None:
 
 def to_npu(*tensors: torch.Tensor) -> list[torch.Tensor]:
     return [x.to(NPU) for x in tensors]
+
+
+# What brings values to the host or lays a tensor out anew.
+COPIES = {f"aten.{name}" for name in ("_local_scalar_dense", "_to_copy", "copy_", "clone", "nonzero", "contiguous")}
+
+
+class Operators(TorchDispatchMode):
+    """The names of the operators that run inside the `with` block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(str(func.overloadpacket))
+        return func(*args, **(kwargs or {}))
 
 
 CASES = {
@@ -149,6 +170,57 @@ def test_a_graph_of_launches() -> None:
         torch.npu.synchronize()
         middle = fa.flash_attn_func(other.to(NPU), *held[1:]).cpu()
         assert_right(out, middle, k, v)
+
+
+def test_a_graph_follows_the_lengths_on_the_device() -> None:
+    """The host cannot have read them: they change between replays of one capture."""
+    q, k, v = (x.squeeze(0) for x in inputs(57, 90))  # (tokens, h, d)
+    starts_q, starts_k = to_npu(*torch.zeros(2, 4, dtype=torch.int32))
+    arguments = (*to_npu(q, k, v), starts_q, starts_k, 57, 90)
+    fa.flash_attn_varlen_func(*arguments, causal=True)
+    torch.npu.synchronize()
+    graph = torch.npu.NPUGraph()
+    with torch.npu.graph(graph):
+        out = fa.flash_attn_varlen_func(*arguments, causal=True)
+    for ends_q, ends_k in (((40, 40, 57), (64, 69, 90)), ((1, 30, 57), (10, 10, 90))):
+        starts_q[1:].copy_(torch.tensor(ends_q, dtype=torch.int32))
+        starts_k[1:].copy_(torch.tensor(ends_k, dtype=torch.int32))
+        torch.npu.synchronize()
+        graph.replay()
+        torch.npu.synchronize()
+        host = fa.flash_attn_varlen_func(q, k, v, starts_q.cpu(), starts_k.cpu(), 57, 90, causal=True)
+        assert (out.cpu().float() - host.float()).abs().max() < 5e-3
+
+
+@pytest.mark.parametrize("layout", ["bshd", "bnsd", "bsh", "tnd"])
+def test_nothing_is_read_on_the_host_or_copied(layout: str) -> None:
+    """Q, K and V are views of one tensor, lengths lie on the device: the launch is all that happens to them."""
+    b, s, h, d = 2, 20, 3, 16
+    shape = {"bshd": (b, s, 3, h, d), "bnsd": (b, h, 3, s, d), "bsh": (b, s, 3, h * d), "tnd": (s, 3, h, d)}[layout]
+    packed = torch.randn(shape, generator=torch.Generator().manual_seed(1)).half()
+    lengths = {"seqused_k": torch.tensor([20, 7], dtype=torch.int32)}
+    if layout == "tnd":
+        starts = torch.tensor([0, 8, s], dtype=torch.int32)
+        lengths = {"cu_seqlens_q": starts, "cu_seqlens_k": starts}
+    values = {"layout": layout, "causal": True, "head_dim": d if layout == "bsh" else None}
+    here = packed.unbind(1 if layout == "tnd" else 2)
+    there = packed.to(NPU).unbind(1 if layout == "tnd" else 2)
+    options = Options(**values, **{name: x.to(NPU) for name, x in lengths.items()})
+    torch.ops.fastattn.flash_attention(*there, **values, **options.tensors())  # makes the mask
+    problem = check_arguments(*there, options, "npu")
+    with Operators() as seen:
+        out, _ = launch_flash_attention(*there, options, problem, Backend("npu"))
+    assert "fastattn_npu.launch" in seen.names
+    assert not seen.names & COPIES
+    assert_right(out, *here, **values, **lengths)
+
+
+def test_canary_a_length_that_the_host_reads_is_noticed() -> None:
+    starts = torch.zeros(4, dtype=torch.int32).to(NPU)
+    for read in (lambda: starts[1].item(), lambda: starts.cpu(), lambda: starts.clone()):
+        with Operators() as seen:
+            read()
+        assert seen.names & COPIES
 
 
 def test_a_graph_needs_a_first_call() -> None:
