@@ -94,29 +94,36 @@ def neighbours(fields: Mapping[str, int]) -> Iterator[tuple[str, Fields]]:
 
 
 class Search:
-    """Plans and simulates tilings of one problem on one SoC, each once. names: the fields that it chooses."""
+    """Plans and simulates tilings of one problem on one SoC, each once. names: the fields that it chooses; fixed:
+    fields that stay as they are."""
 
     def __init__(
-        self, problem: Mapping[str, Any], soc: Mapping[str, Any], workers: int, names: Sequence[str] = TUNED_FIELDS
+        self,
+        problem: Mapping[str, Any],
+        soc: Mapping[str, Any],
+        workers: int,
+        names: Sequence[str] = TUNED_FIELDS,
+        fixed: Mapping[str, Any] | None = None,
     ) -> None:
         self.problem, self.soc, self.workers, self.names = dict(problem), dict(soc), workers, names
+        self.fixed = dict(fixed or {})
         self.known: dict[Key, Candidate] = {}
 
     def plan(self, fields: Mapping[str, int]) -> dict[str, Any] | None:
         try:
-            return core().plan(self.problem, self.soc, dict(fields))
+            return core().plan(self.problem, self.soc, dict(fields) | self.fixed)
         except ValueError:
             return None  # does not fit this SoC
 
     def own_fields(self) -> Fields:
         """op_host's choice; ValueError with its reasons if the problem has no plan."""
-        return fields_of(core().plan(self.problem, self.soc, {})["tiling"], self.names)
+        return fields_of(core().plan(self.problem, self.soc, self.fixed)["tiling"], self.names)
 
     def modelled_best(self, count: int) -> list[Fields]:
         """The cheapest candidates by modelled cost, of which no more than MOST_ALIKE share their blocks and depth."""
         chosen: list[Fields] = []
         alike: Counter[tuple[int, ...]] = Counter()
-        for row in core().candidates(self.problem, self.soc, {}):
+        for row in core().candidates(self.problem, self.soc, self.fixed):
             fields = fields_of(row["tiling"], self.names)
             blocks = tuple(fields[name] for name in ("block_q", "block_kv", "preload"))
             alike[blocks] += 1
@@ -168,13 +175,15 @@ def tune(
     follow: Follow = lambda items, _: items,
     best: int = MODELLED_BEST,
     rounds: int = ROUNDS,
+    fixed: Mapping[str, Any] | None = None,
 ) -> Tuned:
     """The fastest simulated tiling of a problem (op_host's words) on a SoC (flat values).
 
-    follow: sees every simulated cost as it comes, with how many there will be, and hands it on.
+    fixed: fields that stay as they are. follow: sees every simulated cost as it comes, with how many there will be, and
+    hands it on.
     Raises ValueError with op_host's reasons if the problem has no plan.
     """
-    search = Search(problem, soc, workers)
+    search = Search(problem, soc, workers, fixed=fixed)
     start = search.climb(follow, best, rounds)
     ranked = search.ranked()
     return Tuned(ranked[0], start, tuple(ranked))

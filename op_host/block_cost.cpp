@@ -63,9 +63,9 @@ double StoreUbCycles(const SocSpec& soc, const Rows& r)
     return CopyCycles(soc.mte3HeadCycles, soc.mte3BytesPerCycle, soc.mte3BurstCycles, r);
 }
 
-double FixpipeCycles(const SocSpec& soc, uint32_t rows, uint32_t cols)
+double FixpipeCycles(const SocSpec& soc, uint32_t rows, uint32_t cols, uint32_t elementBytes)
 {
-    return soc.fixpipeHeadCycles + static_cast<double>(rows) * cols * FLOAT_BYTES / soc.fixpipeGmBytesPerCycle;
+    return soc.fixpipeHeadCycles + static_cast<double>(rows) * cols * elementBytes / soc.fixpipeGmBytesPerCycle;
 }
 
 double LoadL0Cycles(const SocSpec& soc, uint32_t rows, uint32_t cols, double instructions, double bytesPerCycle)
@@ -116,7 +116,7 @@ StageCost QkStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
             stage.l0Tiles += 1;
             c.mte1 += LoadL0Cycles(soc, keys, t.headDimQk, 1, soc.mte1L0bBytesPerCycle);
             c.cube += MmadCycles(soc, rows, keys, t.headDimQk);
-            c.fixpipe += FixpipeCycles(soc, rows, keys);
+            c.fixpipe += FixpipeCycles(soc, rows, keys, ExchangeBytes(t));
         });
     });
     if (t.interleave == 0) {
@@ -145,7 +145,7 @@ StageCost PvStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
             c.mte1 += LoadL0Cycles(soc, keys, t.headDimV, Fractals(keys), soc.mte1L0bBytesPerCycle);
             c.cube += MmadCycles(soc, rows, t.headDimV, keys);
         });
-        c.fixpipe += FixpipeCycles(soc, rows, t.headDimV);
+        c.fixpipe += FixpipeCycles(soc, rows, t.headDimV, FLOAT_BYTES);
     });
     return stage;
 }
@@ -179,11 +179,15 @@ StageCost SoftmaxStage(const FlashAttentionTiling& t, const SocSpec& soc, const 
     ForEachStrip(t, shape.rows, [&](uint32_t rows) {
         stage.strips += 1;
         const double repeats = rows * groups;
-        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * shape.cols * FLOAT_BYTES, shape.cols != t.blockKv});
+        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * shape.cols * ExchangeBytes(t), shape.cols != t.blockKv});
         c.vector += repeats * ((SIMPLE_PASSES - 1 + SPREAD_CONFLICTS) * soc.vectorSimpleCycles + run + exp);
         c.vector += rows * (SMALL_REPEATS * soc.vectorSimpleCycles + soc.scalarIssueCycles);
         c.vector += STRIP_WAITS * WaitCycles(soc) + LONG_WAITS * soc.vectorLongTailCycles;
         c.vector += BLOCK_REDUCTION_WAITS * soc.vectorReduceTailCycles;
+        if (t.sExchange != EXCHANGE_FP32) {
+            // Widened first, where the sums of the strip before have read.
+            c.vector += repeats * run + 2 * WaitCycles(soc) + soc.vectorReduceTailCycles;
+        }
         AddMaskCycles(t, soc, shape, rows, c);
         ForEachTile(shape.cols, t.l1TileP, [&](uint32_t keys) {
             c.mte3 += StoreUbCycles(soc, {1.0 * rows, 1.0 * keys * HALF_BYTES, keys != t.l1TileP});
@@ -198,7 +202,7 @@ StageCost UpdateStage(const FlashAttentionTiling& t, const SocSpec& soc, const B
     const double groups = static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
     const bool gaps = PaddedDim(t.headDimV) != t.headDimV;
     // P·V comes through the slots of the scores; O, P·V and the factors meet in the banks.
-    const uint32_t loadRows = std::max(t.stripRows * t.blockKv / PaddedDim(t.headDimV), BLOCK_FP32_ELEMS);
+    const uint32_t loadRows = MakeUbMap(t).s.slotBytes / FLOAT_BYTES / PaddedDim(t.headDimV);
     stage.pipes.vector = WaitCycles(soc);  // Brcb of the rescale factors
     ForEachTile(std::min(RowsPerVectorCore(shape.rows), shape.rows), loadRows, [&](uint32_t rows) {
         stage.strips += 1;
@@ -216,7 +220,7 @@ double BlockL2Bytes(const FlashAttentionTiling& t, const BlockShape& shape)
     const double partialOutput = static_cast<double>(shape.rows) * t.headDimV * FLOAT_BYTES;
     const double mask =
         (shape.masked && t.maskMode == MASK_TILING ? pairs / 8 : 0) + pairs * MaskElementBytes(t.maskTensor);
-    return keysAndValues + 2 * (pairs * (FLOAT_BYTES + HALF_BYTES) + partialOutput) + mask;
+    return keysAndValues + 2 * (pairs * (ExchangeBytes(t) + HALF_BYTES) + partialOutput) + mask;
 }
 
 }  // namespace
@@ -257,9 +261,10 @@ PipeCycles BusyOf(const BlockCost& block)
     return busy;
 }
 
-double SoftmaxCyclesPerRepeat(const SocSpec& soc)
+double SoftmaxCyclesPerRepeat(const FlashAttentionTiling& t, const SocSpec& soc)
 {
-    return SIMPLE_PASSES * soc.vectorSimpleCycles + soc.vectorExpCycles;
+    const double widening = t.sExchange == EXCHANGE_FP32 ? 0 : 1;
+    return (SIMPLE_PASSES + widening) * soc.vectorSimpleCycles + soc.vectorExpCycles;
 }
 
 BlockCost CostOfBlock(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape,

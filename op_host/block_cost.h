@@ -81,6 +81,6 @@ RangeWeights WeightsOf(const FlashAttentionTiling& tiling, const SocSpec& soc);
 double CombineCycles(const FlashAttentionTiling& tiling, const SocSpec& soc, uint32_t rows);
 
 // Vector cycles of 64 score elements over the passes that every block needs (no mask), without bank conflicts.
-double SoftmaxCyclesPerRepeat(const SocSpec& soc);
+double SoftmaxCyclesPerRepeat(const FlashAttentionTiling& tiling, const SocSpec& soc);
 
 }  // namespace fastattn

@@ -29,6 +29,8 @@ const std::vector<Limit>& Limits()
          "mask rows fill 32 B blocks, and a row of fp32 scores spans at most 255 of them (uint8 repeat stride)", ""},
         {"ring", TILING, 2, CROSS_CORE_COUNTER_MAX - 1, 1, "cross-core flags count to 15", ""},
         {"preload", TILING, 1, CROSS_CORE_COUNTER_MAX - 2, 1, "the ring holds one slot more", ""},
+        {"s_exchange", TILING, EXCHANGE_FP32, EXCHANGE_BF16, 1,
+         "fp32, fp16 (a score before scaling is at most 65504 in size) or bf16 (operands in bf16)", ""},
         {"l1_tile_kv", TILING, 16, 16384, 16, "ND2NZ nValue", ""},
         {"l1_tile_v", TILING, 16, 16384, 16, "ND2NZ nValue", ""},
         {"l1_tile_p", TILING, 16, 16384, 16, "ND2NZ nValue", ""},

@@ -26,20 +26,21 @@ Work WorkOf(const FlashAttentionTiling& t)
     return {pairs, static_cast<double>(t.batch) * t.headsQ * t.seqQ * t.headDimV, pairs / rows * dims, dims};
 }
 
-PipeCycles PipeBounds(const Work& work, const SocSpec& soc)
+PipeCycles PipeBounds(const FlashAttentionTiling& t, const Work& work, const SocSpec& soc)
 {
     const double cubeCores = soc.aicCores;
     const double vectorCores = VECTOR_CORES_PER_CUBE * soc.aicCores;
     const double fractalMacs = static_cast<double>(FRACTAL_ROWS) * FRACTAL_ROWS * C0_B16_ELEMS;
+    const double scoreBytes = ExchangeBytes(t);
     PipeCycles c;
     c.cube = work.pairs * work.macsPerPair / fractalMacs * soc.cubeFractalCycles / cubeCores;
     c.mte1 =
         (work.pairs * HALF_BYTES / soc.mte1L0aBytesPerCycle + work.keyElems * HALF_BYTES / soc.mte1L0bBytesPerCycle) /
         cubeCores;
     c.mte2Cube = (work.pairs + work.keyElems) * HALF_BYTES / soc.mte2L1BytesPerCycle / cubeCores;
-    c.fixpipe = (work.pairs + work.outputs) * FLOAT_BYTES / soc.fixpipeGmBytesPerCycle / cubeCores;
-    c.vector = work.pairs / REPEAT_FP32_ELEMS * SoftmaxCyclesPerRepeat(soc) / vectorCores;
-    c.mte2Vector = (work.pairs + work.outputs) * FLOAT_BYTES / soc.mte2UbBytesPerCycle / vectorCores;
+    c.fixpipe = (work.pairs * scoreBytes + work.outputs * FLOAT_BYTES) / soc.fixpipeGmBytesPerCycle / cubeCores;
+    c.vector = work.pairs / REPEAT_FP32_ELEMS * SoftmaxCyclesPerRepeat(t, soc) / vectorCores;
+    c.mte2Vector = (work.pairs * scoreBytes + work.outputs * FLOAT_BYTES) / soc.mte2UbBytesPerCycle / vectorCores;
     c.mte3 = (work.pairs + work.outputs) * HALF_BYTES / soc.mte3BytesPerCycle / vectorCores;
     return c;
 }
@@ -50,10 +51,10 @@ LowerBound ModelLimit(const FlashAttentionTiling& t, const SocSpec& soc)
 {
     const Work work = WorkOf(t);
     LowerBound bound;
-    bound.pipes = PipeBounds(work, soc);
+    bound.pipes = PipeBounds(t, work, soc);
     // S and P written and read, P·V written and read, O written; K and V read.
-    const double l2Bytes = 2 * work.pairs * (FLOAT_BYTES + HALF_BYTES) + work.outputs * (2 * FLOAT_BYTES + HALF_BYTES) +
-                           work.keyElems * HALF_BYTES;
+    const double l2Bytes = 2 * work.pairs * (ExchangeBytes(t) + HALF_BYTES) +
+                           work.outputs * (2 * FLOAT_BYTES + HALF_BYTES) + work.keyElems * HALF_BYTES;
     bound.l2Cycles = l2Bytes / L2BytesPerCycle(soc);
     bound.hbmCycles = OperandBytes(t) / HbmBytesPerCycle(soc);
     bound.cycles = bound.hbmCycles;

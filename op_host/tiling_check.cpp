@@ -51,6 +51,7 @@ void PlaceVectorBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::
     // Select with a scalar works in the reserved top of UB.
     const double limitBytes = soc.ubUsableBytes - soc.ubReservedBytes;
     for (const auto& [name, buffer] : {Named{"ubS", ub.s},
+                                       {"ubSWide", ub.sWide},
                                        {"ubP", ub.p},
                                        {"ubO", ub.o},
                                        {"ubMask", ub.mask},
@@ -79,7 +80,7 @@ void PlaceWorkspace(const FlashAttentionTiling& t, const SocSpec& soc, std::vect
     const uint64_t output = static_cast<uint64_t>(t.blockQ) * PaddedDim(t.headDimV);
     const uint64_t limitBytes = static_cast<uint64_t>(soc.hbmBytes) / std::max<uint32_t>(t.blockDim, 1);
     const char* remedy = "lower ring, block_kv or block_dim";
-    placed.push_back({"workspace", "gmS", map.sOffsetBytes, scores * FLOAT_BYTES, t.ring, limitBytes, remedy});
+    placed.push_back({"workspace", "gmS", map.sOffsetBytes, scores * ExchangeBytes(t), t.ring, limitBytes, remedy});
     placed.push_back({"workspace", "gmP", map.pOffsetBytes, scores * HALF_BYTES, t.ring, limitBytes, remedy});
     const uint32_t parts = t.schedule == RANGES ? PART_SLOTS : 0;
     placed.push_back({"workspace", "gmO", map.oOffsetBytes, output * FLOAT_BYTES, t.ring, limitBytes, remedy});
@@ -151,6 +152,10 @@ void CheckSchedule(const FlashAttentionTiling& t, const SocSpec& soc, Reasons& r
                                " slots (the cube core fills one while preload others wait)",
                            "raise ring or lower preload"});
     }
+    if (t.sExchange == EXCHANGE_BF16 && t.elementType != BF16) {
+        reasons.push_back({"s_exchange", "bf16", "fp32 or fp16 with operands in fp16 (bf16 rounds S more coarsely)",
+                           "use fp16 or fp32"});
+    }
     const uint32_t side = std::max(t.blockQ, t.blockKv);
     if (t.maskBlock < side) {
         reasons.push_back({"mask_block", Text(t.maskBlock),
@@ -185,7 +190,7 @@ void CheckSchedule(const FlashAttentionTiling& t, const SocSpec& soc, Reasons& r
 std::vector<PlacedBuffer> PlaceBuffers(const FlashAttentionTiling& tiling, const SocSpec& soc)
 {
     std::vector<PlacedBuffer> placed;
-    placed.reserve(24);
+    placed.reserve(32);
     PlaceCubeBuffers(tiling, soc, placed);
     PlaceVectorBuffers(tiling, soc, placed);
     PlaceWorkspace(tiling, soc, placed);

@@ -29,6 +29,7 @@ const std::vector<TilingField>& TilingFields()
         {"block_kv", &T::blockKv, true},
         {"ring", &T::ring, true},
         {"preload", &T::preload, true},
+        {"s_exchange", &T::sExchange, true, {"fp32", "fp16", "bf16"}},
         {"l1_tile_kv", &T::l1TileKv, true},
         {"l1_tile_v", &T::l1TileV, true},
         {"l1_tile_p", &T::l1TileP, true},

@@ -125,6 +125,7 @@ def test_limits_table_is_what_the_code_obeys() -> None:
         *PUBLIC,
         "mask",
         "mask_block",
+        "s_exchange",
         "pack_gqa",
         "l1_tile_v",
         "l1_tile_p",

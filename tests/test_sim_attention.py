@@ -15,6 +15,7 @@ from torch import Tensor
 
 import fastattention_npu
 from fastattention_npu import kernel_call, layouts, reference, sim
+from fastattention_npu.config import TilingConfig
 from fastattention_npu.errors import ArgumentError
 from fastattention_npu.sim import launch
 from fastattention_npu.yaml_file import config_names
@@ -117,6 +118,43 @@ def test_matches_float64_on_every_soc_and_with_every_tiling(soc: str, tiling: st
 @pytest.mark.parametrize("scale", [0.0, -0.5, 1.0, 1e-3])
 def test_softmax_scale(scale: float) -> None:
     assert_matches_float64(make_qkv(Case(70, 300, True, 32, 2)) | {"softmax_scale": scale})
+
+
+# --- S in 16 bits ----------------------------------------------------------------------------------------------------
+
+EXCHANGES = [(torch.float16, "fp16"), (torch.bfloat16, "fp16"), (torch.bfloat16, "bf16")]
+
+
+def exchange(name: str) -> TilingConfig:
+    return TilingConfig({"s_exchange": name}, "test")
+
+
+@pytest.mark.parametrize(("dtype", "name"), EXCHANGES, ids=str)
+@pytest.mark.parametrize(
+    "case", [Case(300, 700, True, 64, 2), Case(129, 513, False, 128, 1), Case(7, 33, True, 192, 4)], ids=str
+)
+def test_scores_in_16_bits_keep_the_accuracy_rule(case: Case, dtype: torch.dtype, name: str) -> None:
+    arguments = {key: x.to(dtype) if isinstance(x, Tensor) else x for key, x in make_qkv(case).items()}
+    assert_matches_float64(arguments, tiling=exchange(name))
+
+
+def test_a_score_beyond_fp16_is_no_clipped_number() -> None:
+    """q·k = 81920 before scaling: NaN says so where S crosses in fp16, and the other exchanges are right."""
+    q = torch.full((1, 20, 1, 80), 32.0).bfloat16()
+    k = torch.cat([q, torch.zeros_like(q)], dim=1)
+    arguments = {"q": q, "k": k, "v": torch.randn(k.shape).bfloat16()}
+    out, _, report = simulate(arguments, tiling=exchange("fp16"))
+    assert out.isnan().all()
+    assert report.figures["hazards"] == 0
+    for name in ("fp32", "bf16"):
+        assert_matches_float64(arguments, tiling=exchange(name))
+
+
+def test_16_bits_are_never_chosen_and_bf16_is_for_bf16() -> None:
+    arguments = make_qkv(Case(64, 300, False, 64, 1))
+    assert simulate(arguments)[2].plan["tiling"]["s_exchange"] == "fp32"
+    with pytest.raises(ArgumentError, match="s_exchange = bf16: must be fp32 or fp16"):
+        simulate(arguments, tiling=exchange("bf16"))
 
 
 # --- rows without keys, padding --------------------------------------------------------------------------------------

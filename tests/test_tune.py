@@ -83,6 +83,13 @@ def test_tune_writes_a_file_that_tiling_accepts(tmp_path: Path, capsys: pytest.C
     assert {name: planned[name] for name in fields} == dict(fields)
 
 
+def test_fields_of_a_tiling_stay_while_the_others_are_searched() -> None:
+    tuned = tuning.tune(SMALL, SOC, best=4, rounds=1, fixed={"s_exchange": "fp16", "strip_rows": 8})
+    assert {c.fields["strip_rows"] for c in tuned.simulated} == {8}
+    assert len({c.fields["block_kv"] for c in tuned.simulated}) > 1
+    assert tuned.best.simulated == simulated(SMALL, {**tuned.best.fields, "s_exchange": "fp16"})
+
+
 def test_what_cannot_be_tuned_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shape = tmp_path / "shape.yaml"
     shape.write_text(yaml.safe_dump(SHAPE | {"d": 300}))

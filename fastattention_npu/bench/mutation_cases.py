@@ -28,6 +28,8 @@ SPLIT_GROUPS = {"block_dim": 3, "schedule": 1}
 SPLIT_TASKS = {**SMALL_TILING, **SPLIT_GROUPS}
 PREDICATE = {**SMALL_TILING, "mask": "predicate"}
 FULL_MASK = {**SMALL_TILING, "mask": "full"}
+NARROW = {**SMALL_TILING, "s_exchange": "fp16"}
+NARROW_BF16 = {**SMALL_TILING, "l0_tile_kv": 32, "s_exchange": "bf16"}
 PACKED = {**SMALL_TILING, "pack_gqa": 1}
 # Both slots of L0A, L0B (64 KB each) and L0C (128 KB) fill their memory to the last byte.
 FULL_L0 = {**SMALL_TILING, "block_q": 128, "l0_tile_kv": 128}
@@ -52,6 +54,9 @@ CASES = (
     Case(70, 900, h_q=2, tiling=SHORT_TURNS),
     Case(60, 600, h_q=2, causal=True, tiling=SHARED_KEYS),
     Case(60, 600, tiling=FEW_KEY_TILES),
+    # S in 16 bits.
+    Case(40, 600, h_q=2, causal=True, tiling=NARROW),
+    Case(90, 700, d_v=256, dtype="bf16", tiling=NARROW_BF16),
     # Windows on either side, partly, wholly and not at all hiding a strip; rows that see nothing.
     Case(100, 700, h_q=2, window=(40, 30)),
     Case(300, 500, window=(300, -1)),
@@ -122,6 +127,9 @@ def bounded_cases() -> Iterator[Case]:
                 yield Case(s_q, s_kv, h_q=2, causal=causal, tiling=TWO_GROUPS)
         for used in (-1, 0, 1, 255, 256, 257, 519, 520):
             yield Case(20, 520, b=2, causal=causal, used=(used, 300))
+        for s_kv in (1, 15, 17, 63, 65, 300, 513):
+            yield Case(33, s_kv, causal=causal, tiling=NARROW)
+            yield Case(70, s_kv, d=48, causal=causal, dtype="bf16", tiling=NARROW_BF16)
         for tiling in (SMALL_TILING, TALL_STRIPS, SHORT_RING, WIDE, LONG_ROWS, SHARED_KEYS, FEW_KEY_TILES):
             for d in (16, 48, 128):
                 yield Case(70, 700, d=d, causal=causal, tiling=tiling)

@@ -70,7 +70,17 @@ def _sim_lines(result: RunResult) -> list[str]:
     backend, x = result.backend, result.figures
     assert backend.soc is not None, "a sim backend has a SoC"
     tiling = result.plan["tiling"]
-    fields = ("block_q", "block_kv", "ring", "preload", "l1_tile_kv", "l0_tile_kv", "strip_rows", "block_dim")
+    fields = (
+        "block_q",
+        "block_kv",
+        "ring",
+        "preload",
+        "s_exchange",
+        "l1_tile_kv",
+        "l0_tile_kv",
+        "strip_rows",
+        "block_dim",
+    )
     width = max(map(len, x["pipe_busy"]), default=0)
     busy = sorted(x["pipe_busy"].items(), key=lambda item: -item[1])
     time = f"{x['time_us']:.1f} us simulated, {x['cycles']:,.0f} cycles at {backend.soc['clock.mhz']:.0f} MHz"

@@ -9,7 +9,7 @@ import yaml
 from ..errors import ConfigError, Reason
 
 
-def write_tiling(path: Path, tuned: Mapping[str, Any], fields: Mapping[str, int]) -> None:
+def write_tiling(path: Path, tuned: Mapping[str, Any], fields: Mapping[str, int | str]) -> None:
     """A tiling file with those fields; tuned: where they come from. Raises ConfigError if it cannot be written."""
     header = "# Written by `fastattn tune`. Figures are modelled and simulated; nothing was measured on a card.\n"
     text = header + yaml.safe_dump({"tuned": dict(tuned)} | dict(fields), sort_keys=False)

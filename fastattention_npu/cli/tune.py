@@ -30,6 +30,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]", positive: Any) -> No
     item.add_argument("--all", action="store_true", help="instead of a shape: the tiling of every class, as shipped")
     item.add_argument("--classes", nargs="+", default=["*"], metavar="CLASS", help="with --all: these only; * allowed")
     item.add_argument("--again", action="store_true", help="with --all: also what was made with this commit already")
+    item.add_argument("--tiling", metavar="FILE", help="tiling file or name: its fields stay, the others are searched")
     item.add_argument("--soc", default=DEFAULT_SOC, help=f"SoC file or name in configs/soc (default {DEFAULT_SOC})")
     item.add_argument("--threads", type=positive, help="simulations at a time (default all CPUs); changes no result")
     item.add_argument("--json", action="store_true", help="one JSON object on standard output")
@@ -47,6 +48,8 @@ def check_options(options: argparse.Namespace) -> None:
         reasons.append(Reason("SHAPE.yaml", options.shape, "left out with --all", "remove one of them"))
     if options.all and options.json:
         reasons.append(Reason("--json", True, "left out with --all", "read the files that it writes"))
+    if options.all and options.tiling is not None:
+        reasons.append(Reason("--tiling", options.tiling, "left out with --all", "tune a shape"))
     if not options.all and options.shape is None:
         reasons.append(Reason("SHAPE.yaml", "missing", "a shape file", "name one, or give --all"))
     if not options.all and options.output is None:
@@ -59,20 +62,23 @@ def check_options(options: argparse.Namespace) -> None:
 
 def tune_shape(options: argparse.Namespace) -> int:
     shape = load_shape(options.shape)
-    backend = make_backend("sim", soc=options.soc)
+    backend = make_backend("sim", soc=options.soc, tiling=options.tiling)
     assert backend.soc is not None, "a sim backend has a SoC"
     plan_shape(shape, backend)  # what cannot be planned is refused with the file's name
     problem = timed_problem(shape)
+    fixed = dict(backend.tiling.fields) if backend.tiling else {}
     tuned = tuning.tune(
         problem,
         backend.soc.values(),
         workers=options.threads or default_threads(),
         follow=lambda items, total: progress(items, total, "simulating tilings"),
+        fixed=fixed,
     )
     row = record(problem, backend.soc.name, tuned)
-    write_tiling(options.output, row, tuned.best.fields)
+    tiling = dict(tuned.best.fields) | fixed
+    write_tiling(options.output, row, tiling)
     if options.json:
-        print(json.dumps({"figures": "simulated", "output": str(options.output), **row, "tiling": tuned.best.fields}))
+        print(json.dumps({"figures": "simulated", "output": str(options.output), **row, "tiling": tiling}))
     else:
         print(describe(row, tuned))
         print(f"written to {options.output}; use it with --tiling {options.output}")

@@ -21,6 +21,9 @@ TILINGS: tuple[dict[str, Any], ...] = (
     SMALL | {"mask": "predicate", "block_dim": 2},
     SMALL | {"pack_gqa": 0, "block_dim": 2},
     SMALL | {"pack_gqa": 1, "block_dim": 2},
+    SMALL | {"s_exchange": "fp16", "block_dim": 2},
+    {"s_exchange": "fp16"},
+    SMALL | {"s_exchange": "bf16", "strip_rows": 16, "block_dim": 3},  # for bf16 only
 )
 Case = dict[str, Any]
 

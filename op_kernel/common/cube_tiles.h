@@ -157,9 +157,23 @@ __aicore__ inline void Multiply(const AscendC::LocalTensor<float>& l0c, const As
 // Once a core, before StoreAccumulator.
 __aicore__ inline void SetRowMajorStores() { AscendC::SetFixpipeNz2ndFlag(1, 0, 0); }
 
-// l0c (rows x cols) -> GM rows in fp32. DataCopy takes whole fractals; Fixpipe takes any number of columns, but waits
+// What makes T of an accumulator's fp32; rounds to nearest even.
+template <class T>
+__aicore__ constexpr QuantMode_t QuantOf()
+{
+    if constexpr (std::is_same_v<T, half>) {
+        return QuantMode_t::F322F16;
+    } else if constexpr (std::is_same_v<T, bfloat16_t>) {
+        return QuantMode_t::F322BF16;
+    } else {
+        return QuantMode_t::NoQuant;
+    }
+}
+
+// l0c (rows x cols) -> GM rows. DataCopy takes whole fractals; Fixpipe takes any number of columns, but waits
 // for the store before it.
-__aicore__ inline void StoreAccumulator(const AscendC::GlobalTensor<float>& gm, const AscendC::LocalTensor<float>& l0c,
+template <class T>
+__aicore__ inline void StoreAccumulator(const AscendC::GlobalTensor<T>& gm, const AscendC::LocalTensor<float>& l0c,
                                         uint32_t rows, uint32_t cols, uint32_t rowPitch, uint8_t unitFlag = UNIT_OFF)
 {
     if (cols % FRACTAL_ROWS == 0) {
@@ -168,7 +182,7 @@ __aicore__ inline void StoreAccumulator(const AscendC::GlobalTensor<float>& gm, 
         p.mSize = rows;
         p.srcStride = Fractals(rows) * FRACTAL_ROWS;
         p.dstStride = rowPitch;
-        p.quantPre = QuantMode_t::NoQuant;
+        p.quantPre = QuantOf<T>();
         p.nz2ndEn = true;
         p.unitFlag = unitFlag;
         AscendC::DataCopy(gm, l0c, p);
@@ -179,10 +193,10 @@ __aicore__ inline void StoreAccumulator(const AscendC::GlobalTensor<float>& gm, 
     p.mSize = rows;
     p.srcStride = Fractals(rows) * FRACTAL_ROWS;
     p.dstStride = rowPitch;
-    p.quantPre = QuantMode_t::NoQuant;
+    p.quantPre = QuantOf<T>();
     p.deqScalar = 0;
     p.unitFlag = unitFlag;
-    AscendC::Fixpipe<float, float, AscendC::CFG_ROW_MAJOR>(gm, l0c, p);
+    AscendC::Fixpipe<T, float, AscendC::CFG_ROW_MAJOR>(gm, l0c, p);
 }
 
 }  // namespace fastattn

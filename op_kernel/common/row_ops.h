@@ -236,6 +236,24 @@ __aicore__ inline void NarrowRows(const AscendC::LocalTensor<T>& dst, uint32_t d
     }
 }
 
+// Widens 16-bit rows, srcPitch elements apart.
+template <class T>
+__aicore__ inline void WidenRows(const Strip& s, const AscendC::LocalTensor<T>& src, uint32_t srcPitch)
+{
+    if (RunRepeats(s) != 0 && srcPitch == s.pitch) {
+        ForRun(RunRepeats(s), [&](uint32_t at, uint32_t repeats) {
+            AscendC::Cast(s.data[at], src[at], AscendC::RoundMode::CAST_NONE, static_cast<uint64_t>(REPEAT_FP32_ELEMS),
+                          repeats, AscendC::UnaryRepeatParams(1, 1, 8, 4));
+        });
+    } else {
+        for (uint32_t col = 0; col < s.cols; col += REPEAT_FP32_ELEMS) {
+            AscendC::Cast(s.data[col], src[col], AscendC::RoundMode::CAST_NONE, GroupLanes(s, col), s.rows,
+                          AscendC::UnaryRepeatParams(1, 1, PitchBlocks(s), srcPitch / C0_B16_ELEMS));
+        }
+    }
+    Ordered();
+}
+
 enum class RowReduction { MAX, SUM };
 
 // One value a row. The 64-column groups are folded into one by a chain of element-wise steps, then 64 -> 8 -> 1. cols

@@ -30,7 +30,7 @@ public:
         gmQ.SetGlobalBuffer((__gm__ T*)operands.q);
         gmK.SetGlobalBuffer((__gm__ T*)operands.k);
         gmV.SetGlobalBuffer((__gm__ T*)operands.v);
-        gmS.SetGlobalBuffer((__gm__ float*)(workspace + t.workspaceSOffsetBytes));
+        gmS = workspace + t.workspaceSOffsetBytes;
         gmP.SetGlobalBuffer((__gm__ T*)(workspace + t.workspacePOffsetBytes));
         gmO.SetGlobalBuffer((__gm__ float*)(workspace + t.workspaceOOffsetBytes));
         SetRowMajorStores();
@@ -104,7 +104,7 @@ public:
     AscendC::GlobalTensor<T> gmQ;
     AscendC::GlobalTensor<T> gmK;
     AscendC::GlobalTensor<T> gmV;
-    AscendC::GlobalTensor<float> gmS;
+    GM_ADDR gmS = nullptr;  // in sExchange's type
     AscendC::GlobalTensor<T> gmP;
     AscendC::GlobalTensor<float> gmO;
     L1Ring ringQ;

@@ -19,7 +19,7 @@ public:
 
     __aicore__ inline void Drain() { memory_.Drain(); }
 
-    // S (rows x cols, fp32) of the block -> its workspace slot; if interleaved, together with ComputeOutput, which
+    // S (rows x cols) of the block -> its workspace slot; if interleaved, together with ComputeOutput, which
     // follows once `preload` blocks are ahead.
     __aicore__ inline void ComputeScores(const Block& block, const Block* next)
     {

@@ -27,7 +27,7 @@ public:
 
     __aicore__ inline bool Done() const { return done_; }
 
-    // S (a tile of rows x l0TileKv, fp32) -> the block's workspace slot.
+    // S (a tile of rows x l0TileKv) -> the block's workspace slot.
     __aicore__ inline void Step()
     {
         const FlashAttentionTiling& t = *m_->tiling;
@@ -51,7 +51,10 @@ public:
         m_->ringC.Publish(slotC);
         m_->ringC.Await(slotC);
         const uint64_t slotS = static_cast<uint64_t>(block_.index % t.ring) * t.blockQ + row0;
-        StoreAccumulator(m_->gmS[slotS * t.blockKv + l1Col_ + l0Col_], m_->Scores(slotC), rows, cols, t.blockKv);
+        WithExchangeType(t, [&](auto type) {
+            const auto gmS = GmTensor<typename decltype(type)::Element>(m_->gmS);
+            StoreAccumulator(gmS[slotS * t.blockKv + l1Col_ + l0Col_], m_->Scores(slotC), rows, cols, t.blockKv);
+        });
         m_->ringC.Release(slotC);
         Advance(l1Cols, cols);
         keys_.RunAhead();

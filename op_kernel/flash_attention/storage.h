@@ -48,7 +48,8 @@ struct L0Map {
 
 // UB of one vector core, which owns half of a block's rows.
 struct UbMap {
-    Buffer s;          // stripRows x blockKv fp32: scores, and P·V on its way into O
+    Buffer s;          // stripRows x blockKv scores as they come from GM; also P·V in fp32 on its way into O
+    Buffer sWide;      // stripRows x blockKv fp32: scores that came in 16 bits, widened
     Buffer p;          // stripRows x blockKv fp16 probabilities
     Buffer o;          // rowsPerVectorCore x headDimV fp32, the running output
     Buffer mask;       // stripRows x blockKv elements of the mask tensor or bits of the M-mask, as they come from GM
@@ -124,6 +125,12 @@ FASTATTN_HOST_DEVICE constexpr bool NeedsWide(const FlashAttentionTiling& t)
     return t.hasAlibi != 0 || t.maskTensor == MASK_ADD;
 }
 
+// Bytes of a score between the cores.
+FASTATTN_HOST_DEVICE constexpr uint32_t ExchangeBytes(const FlashAttentionTiling& t)
+{
+    return t.sExchange == EXCHANGE_FP32 ? FLOAT_BYTES : HALF_BYTES;
+}
+
 // Several query tiles of a block share its keys in L1.
 FASTATTN_HOST_DEVICE constexpr bool SharesKeys(const FlashAttentionTiling& t) { return t.blockQ > t.l0TileQ; }
 
@@ -162,10 +169,12 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     const uint32_t dimV = PaddedDim(t.headDimV);
     const uint32_t rowStatBytes = RowsPerVectorCore(t.blockQ) * FLOAT_BYTES;
     UbMap map{};
-    map.s = PlaceAfter(0, t.stripRows * t.blockKv * FLOAT_BYTES, STAGES);
-    map.p = PlaceAfter(map.s.EndBytes(), t.stripRows * t.blockKv * HALF_BYTES, STAGES);
-    map.o = PlaceAfter(map.p.EndBytes(), RowsPerVectorCore(t.blockQ) * dimV * FLOAT_BYTES, 1);
     const uint32_t scores = t.stripRows * t.blockKv;
+    const uint32_t leastRows = BLOCK_FP32_ELEMS * dimV * FLOAT_BYTES;  // of P·V, one Brcb
+    map.s = PlaceAfter(0, MaxOf(scores * ExchangeBytes(t), leastRows), STAGES);
+    map.sWide = PlaceAfter(map.s.EndBytes(), t.sExchange == EXCHANGE_FP32 ? 0 : scores * FLOAT_BYTES, 1);
+    map.p = PlaceAfter(map.sWide.EndBytes(), scores * HALF_BYTES, STAGES);
+    map.o = PlaceAfter(map.p.EndBytes(), RowsPerVectorCore(t.blockQ) * dimV * FLOAT_BYTES, 1);
     const uint32_t tensorBytes = scores * MaskElementBytes(t.maskTensor);
     const bool boolean = IsBooleanMask(t.maskTensor);
     map.mask = PlaceAfter(map.o.EndBytes(), MaxOf(t.maskMode == MASK_TILING ? scores / 8 : 0, tensorBytes), STAGES);
@@ -191,7 +200,7 @@ FASTATTN_HOST_DEVICE constexpr WorkspaceMap MakeWorkspaceMap(const FlashAttentio
     const uint64_t scores = static_cast<uint64_t>(t.ring) * t.blockQ * t.blockKv;
     WorkspaceMap map{};
     map.sOffsetBytes = 0;
-    map.pOffsetBytes = RoundUp(scores * FLOAT_BYTES, GM_ALIGN_BYTES);
+    map.pOffsetBytes = RoundUp(scores * ExchangeBytes(t), GM_ALIGN_BYTES);
     map.oOffsetBytes = map.pOffsetBytes + RoundUp(scores * HALF_BYTES, GM_ALIGN_BYTES);
     const uint64_t output = static_cast<uint64_t>(t.blockQ) * PaddedDim(t.headDimV) * FLOAT_BYTES;
     map.partOffsetBytes = map.oOffsetBytes + RoundUp(t.ring * output, GM_ALIGN_BYTES);

@@ -31,6 +31,13 @@ enum MaskTensor : uint32_t {
     MASK_WINDOWS = 4,   // bytes as in MASK_BOOL, made of the windows by the host for MASK_FULL
 };
 
+// In what S crosses from the cube core to the vector cores.
+enum SExchange : uint32_t {
+    EXCHANGE_FP32 = 0,
+    EXCHANGE_FP16 = 1,  // rounded; a score before scaling beyond 65504 becomes infinite
+    EXCHANGE_BF16 = 2,  // rounded, for operands in bf16
+};
+
 // How tasks (query blocks of heads) go over the core groups, see partition.h.
 enum WorkSchedule : uint32_t {
     FOLDED = 0,       // whole tasks back and forth, heaviest first
@@ -49,7 +56,7 @@ struct FlashAttentionTiling {
 
     // Workspace of one core group (cube + two vector cores), offsets in bytes from the group's base.
     uint64_t workspaceBytesPerGroup;
-    uint64_t workspaceSOffsetBytes;     // ring x (blockQ x blockKv) fp32
+    uint64_t workspaceSOffsetBytes;     // ring x (blockQ x blockKv) in sExchange's type
     uint64_t workspacePOffsetBytes;     // ring x (blockQ x blockKv) fp16
     uint64_t workspaceOOffsetBytes;     // ring x (blockQ x padded headDimV) fp32
     uint64_t workspacePartOffsetBytes;  // 2 x (blockQ x (padded headDimV + 2)) fp32: partial results of split tasks
@@ -79,10 +86,11 @@ struct FlashAttentionTiling {
     float softcap;  // scores become softcap * tanh(score / softcap); 0: off
 
     // Level 1: the unit of exchange between the cube core and the vector cores.
-    uint32_t blockQ;   // query rows of a block, multiple of 16
-    uint32_t blockKv;  // keys of a block, multiple of MASK_ROW_ALIGN_ELEMS
-    uint32_t ring;     // workspace slots for S, P and the partial O
-    uint32_t preload;  // blocks that the cube core runs ahead with Q·K^T before it turns to P·V
+    uint32_t blockQ;     // query rows of a block, multiple of 16
+    uint32_t blockKv;    // keys of a block, multiple of MASK_ROW_ALIGN_ELEMS
+    uint32_t ring;       // workspace slots for S, P and the partial O
+    uint32_t preload;    // blocks that the cube core runs ahead with Q·K^T before it turns to P·V
+    uint32_t sExchange;  // SExchange
 
     // Level 2: the unit inside a core.
     uint32_t l1TileKv;    // keys of a K tile in L1, multiple of l0TileKv

@@ -25,7 +25,7 @@ public:
         subBlock_ = subBlock;
         GM_ADDR workspace = operands.GroupWorkspace(tiling, group);
         gmSinks_.SetGlobalBuffer((__gm__ float*)operands.sinks);
-        gmS_.SetGlobalBuffer((__gm__ float*)(workspace + tiling.workspaceSOffsetBytes));
+        gmS_ = workspace + tiling.workspaceSOffsetBytes;
         gmP_.SetGlobalBuffer((__gm__ T*)(workspace + tiling.workspacePOffsetBytes));
         ringS_.Init(UB_S_EVENT, STAGES);
         output_.Init(tiling, ub_, operands, group, ringS_);
@@ -154,11 +154,13 @@ private:
     __aicore__ inline void SoftmaxStrip(const Block& block, uint32_t blockRow, uint32_t row, uint32_t rows)
     {
         const uint32_t pitch = static_cast<uint32_t>(RoundUp(block.cols, MASK_ROW_ALIGN_ELEMS));
+        const bool widens = tiling_->sExchange != EXCHANGE_FP32;
         const uint32_t slot = ringS_.Acquire();
-        Strip s{Ub<float>(ub_.s, slot), rows, block.cols, pitch};
-        LoadScores(s, block, blockRow);
-        ringS_.Publish(slot);
-        ringS_.Await(slot);
+        Strip s{widens ? Ub<float>(ub_.sWide, 0) : Ub<float>(ub_.s, slot), rows, block.cols, pitch};
+        LoadScores(s, slot, block, blockRow);
+        if (widens) {
+            ringS_.Release(slot);
+        }
         modifiers_.Apply(s, block, blockRow);
         s.cols = static_cast<uint32_t>(RoundUp(block.cols, REPEAT_FP32_ELEMS));
 
@@ -169,7 +171,9 @@ private:
         ExpRows(s);
         StoreProbabilities(s, block, blockRow);
         BeginSums(block, row, s);
-        ringS_.Release(slot);
+        if (!widens) {
+            ringS_.Release(slot);
+        }
     }
 
     // Row maxima of the strip; the sums of the strip before it are finished on the way.
@@ -225,14 +229,26 @@ private:
         return (static_cast<uint64_t>(block.index % tiling_->ring) * tiling_->blockQ + blockRow) * tiling_->blockKv;
     }
 
-    __aicore__ inline void LoadScores(const Strip& s, const Block& block, uint32_t blockRow)
+    // Scores of the strip -> the slot, and from there, if they are no fp32, widened to where the strip is.
+    __aicore__ inline void LoadScores(const Strip& s, uint32_t slot, const Block& block, uint32_t blockRow)
     {
-        const uint32_t usedBlocks = (s.cols + BLOCK_FP32_ELEMS - 1) / BLOCK_FP32_ELEMS;
-        AscendC::DataCopyPad(
-            s.data, gmS_[SlotOffset(block, blockRow)],
-            AscendC::DataCopyExtParams(s.rows, s.cols * FLOAT_BYTES, (tiling_->blockKv - s.cols) * FLOAT_BYTES,
-                                       PitchBlocks(s) - usedBlocks, 0),
-            AscendC::DataCopyPadExtParams<float>(false, 0, 0, 0.0F));
+        WithExchangeType(*tiling_, [&](auto type) {
+            using E = typename decltype(type)::Element;
+            constexpr uint32_t BLOCK_ELEMS = BLOCK_BYTES / sizeof(E);
+            const uint32_t usedBlocks = (s.cols + BLOCK_ELEMS - 1) / BLOCK_ELEMS;
+            const auto loaded = Ub<E>(ub_.s, slot);
+            AscendC::DataCopyPad(
+                loaded, GmTensor<E>(gmS_)[SlotOffset(block, blockRow)],
+                AscendC::DataCopyExtParams(s.rows, s.cols * sizeof(E), (tiling_->blockKv - s.cols) * sizeof(E),
+                                           s.pitch / BLOCK_ELEMS - usedBlocks, 0),
+                AscendC::DataCopyPadExtParams<E>(false, 0, 0, E(0)));
+            ringS_.Publish(slot);
+            ringS_.Await(slot);
+            if constexpr (!std::is_same_v<E, float>) {
+                Ordered();  // the sums of the strip before read the same place
+                WidenRows(s, loaded, s.pitch);
+            }
+        });
     }
 
     // row_max = max(row_max, strip's maximum); rescale = exp(old row_max - new row_max); spread = -row_max.
@@ -301,7 +317,7 @@ private:
     OutputStage<T> output_;
     ScoreModifiers<T> modifiers_;
     AscendC::GlobalTensor<float> gmSinks_;
-    AscendC::GlobalTensor<float> gmS_;
+    GM_ADDR gmS_ = nullptr;  // in sExchange's type
     AscendC::GlobalTensor<T> gmP_;
     UbInRing ringS_;
 };

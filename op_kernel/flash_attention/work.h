@@ -132,6 +132,33 @@ __aicore__ inline uint64_t ProbabilityOffset(const FlashAttentionTiling& t, uint
     return slot * t.blockQ + static_cast<uint64_t>(row) * t.l1TileP;
 }
 
+// A type as an argument.
+template <class E>
+struct ElementTag {
+    using Element = E;
+};
+
+// Calls body(ElementTag of the type in which S crosses).
+template <class Body>
+__aicore__ inline void WithExchangeType(const FlashAttentionTiling& t, const Body& body)
+{
+    if (t.sExchange == EXCHANGE_FP32) {
+        body(ElementTag<float>{});
+    } else if (t.sExchange == EXCHANGE_FP16) {
+        body(ElementTag<half>{});
+    } else {
+        body(ElementTag<bfloat16_t>{});
+    }
+}
+
+template <class E>
+__aicore__ inline AscendC::GlobalTensor<E> GmTensor(GM_ADDR address)
+{
+    AscendC::GlobalTensor<E> gm;
+    gm.SetGlobalBuffer((__gm__ E*)address);
+    return gm;
+}
+
 // Cross-core flags of the attention kernel (mode 2: one cube core with its two vector cores), one set a level-1 block.
 enum CrossCoreFlag : uint16_t {
     S_READY = 0,  // cube -> vector: scores of a block are in the workspace

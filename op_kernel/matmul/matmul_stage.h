@@ -191,13 +191,7 @@ private:
         p.mSize = tile.rows;
         p.srcStride = Fractals(tile.rows) * FRACTAL_ROWS;
         p.dstStride = tiling_->n;
-        p.quantPre = QuantMode_t::NoQuant;
-        if constexpr (std::is_same_v<Out, half>) {
-            p.quantPre = QuantMode_t::F322F16;
-        }
-        if constexpr (std::is_same_v<Out, bfloat16_t>) {
-            p.quantPre = QuantMode_t::F322BF16;
-        }
+        p.quantPre = QuantOf<Out>();
         p.deqScalar = 0;
         AscendC::Fixpipe<Out, float, AscendC::CFG_ROW_MAJOR>(
             gmC_[productC_ + static_cast<uint64_t>(tile.row) * tiling_->n + tile.col],

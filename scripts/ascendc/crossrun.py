@@ -161,6 +161,8 @@ CASES: tuple[Case, ...] = (
     AttentionCase(2, 5, 300, 8, 2, 64, causal=True, features=(("has_sinks", True),)),  # heads packed into one block
     AttentionCase(1, 100, 300, 2, 2, 64, causal=True, tiling=(("mask", "predicate"),)),
     AttentionCase(1, 100, 300, 2, 2, 64, causal=True, tiling=(("mask", "full"),)),
+    AttentionCase(1, 100, 300, 2, 2, 80, tiling=(("s_exchange", "fp16"),)),
+    AttentionCase(1, 100, 300, 2, 2, 40, causal=True, dtype="bf16", tiling=(("s_exchange", "bf16"),)),
     AttentionCase(2, 50, 330, 2, 2, 32, features=(("mask_dtype", "bool"), ("mask_strides", (16500, 0, 330, 1)))),
     AttentionCase(2, 50, 330, 2, 2, 32, features=(("mask_dtype", "bool"), ("mask_strides", (330, 0, 0, 1)))),
     AttentionCase(
