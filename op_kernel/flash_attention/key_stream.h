@@ -55,7 +55,7 @@ public:
     }
 
     // Tiles are released in their order.
-    __aicore__ inline void Release(uint32_t tile)
+    __aicore__ inline void DoneWith(uint32_t tile)
     {
         ring_->Release(SlotOf(first_ + tile));
         ++released_;

@@ -102,7 +102,7 @@ private:
             m_->ringP.Release(slotP_);
         }
         if (lastRows && (lastKeys || col_ % t.l1TileV == 0)) {
-            values_.Release(tileV);
+            values_.DoneWith(tileV);
         }
         if (!lastKeys) {
             return;

@@ -104,7 +104,7 @@ private:
         if (++turn_ < tiles_) {
             return;
         }
-        keys_.Release(l1Col_ / m_->tiling->l1TileKv);
+        keys_.DoneWith(l1Col_ / m_->tiling->l1TileKv);
         turn_ = 0;
         reverse_ = !reverse_;
         l1Col_ += l1Cols;
