@@ -16,10 +16,10 @@ namespace {
 // meets it in a bank.
 constexpr double SIMPLE_PASSES = 4;
 constexpr double SPREAD_CONFLICTS = 0.5;  // of a repeat
-constexpr double STRIP_WAITS = 10;        // dependent steps of a strip
+constexpr double STRIP_WAITS = 9;         // dependent steps of a strip
 constexpr double BLOCK_REDUCTION_WAITS =
     3;                                  // of those: begin, shorten and end of the maxima and sums, with longer tails
-constexpr double LONG_WAITS = 2;        // Exp of the scores and of the rescale factors
+constexpr double LONG_WAITS = 1;        // Exp of the scores; other latencies hide behind a pass
 constexpr double SMALL_REPEATS = 4;     // a row: fold, shorten and end of both reductions
 constexpr double MASK_PASSES = 1;       // Select
 constexpr double PREDICATE_PASSES = 1;  // Compares
@@ -196,19 +196,26 @@ StageCost SoftmaxStage(const FlashAttentionTiling& t, const SocSpec& soc, const 
     return stage;
 }
 
+// Rows of O or P·V that pass through a slot of a UB buffer at a time (output.h).
+uint32_t OutputRows(const FlashAttentionTiling& t, const Buffer& buffer, uint32_t elemBytes)
+{
+    return buffer.slotBytes / elemBytes / PaddedDim(t.headDimV);
+}
+
 StageCost UpdateStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape)
 {
     StageCost stage;
     const double groups = static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
     const bool gaps = PaddedDim(t.headDimV) != t.headDimV;
-    // P·V comes through the slots of the scores; O, P·V and the factors meet in the banks.
-    const uint32_t loadRows = MakeUbMap(t).s.slotBytes / FLOAT_BYTES / PaddedDim(t.headDimV);
     stage.pipes.vector = WaitCycles(soc);  // Brcb of the rescale factors
-    ForEachTile(std::min(RowsPerVectorCore(shape.rows), shape.rows), loadRows, [&](uint32_t rows) {
-        stage.strips += 1;
-        stage.pipes.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * t.headDimV * FLOAT_BYTES, gaps});
-        stage.pipes.vector += WaitCycles(soc) + rows * groups * (soc.vectorSimpleCycles + StridedCycles(soc));
-    });
+    // O, P·V and the factors meet in the banks.
+    ForEachTile(std::min(RowsPerVectorCore(shape.rows), shape.rows), OutputRows(t, MakeUbMap(t).s, FLOAT_BYTES),
+                [&](uint32_t rows) {
+                    stage.strips += 1;
+                    stage.pipes.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * t.headDimV * FLOAT_BYTES, gaps});
+                    stage.pipes.vector +=
+                        WaitCycles(soc) + rows * groups * (soc.vectorSimpleCycles + StridedCycles(soc));
+                });
     return stage;
 }
 
@@ -281,8 +288,8 @@ PipeCycles RowOverhead(const FlashAttentionTiling& t, const SocSpec& soc, uint32
                               soc.missBytesPerCycleAic);
     const uint32_t coreRows = std::min(RowsPerVectorCore(rows), rows);
     const double repeats = coreRows * static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
-    const double strips = static_cast<double>(CeilDiv(coreRows, t.stripRows));
-    c.vector = (4 + 3 * strips) * WaitCycles(soc) + repeats * (soc.vectorDivCycles + 2 * soc.vectorSimpleCycles);
+    const double strips = static_cast<double>(CeilDiv(coreRows, OutputRows(t, MakeUbMap(t).p, HALF_BYTES)));
+    c.vector = (4 + strips) * WaitCycles(soc) + repeats * (soc.vectorDivCycles + 2 * soc.vectorSimpleCycles);
     c.mte3 = strips * soc.mte3HeadCycles +
              StoreUbCycles(soc, {1.0 * coreRows, 1.0 * t.headDimV * HALF_BYTES, t.o.seq != t.headDimV}) +
              StoreUbCycles(soc, {1, 1.0 * coreRows * FLOAT_BYTES, false});

@@ -62,7 +62,7 @@ void PlaceVectorBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::
                                        {"ubFew", ub.few},
                                        {"ubScale", ub.scale},
                                        {"ubBroadcast", ub.broadcast},
-                                       {"ubRowMax", ub.rowMax},
+                                       {"ubRowShift", ub.rowShift},
                                        {"ubRowSum", ub.rowSum},
                                        {"ubRowTmp", ub.rowTmp},
                                        {"ubLse", ub.lse},

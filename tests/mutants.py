@@ -45,7 +45,7 @@ MUTANTS = {
     "dropped WaitFlag and its SetFlag": Mutant(
         Edit(
             "flash_attention/vector_stages.h",
-            "        ringS_.Publish(slot);\n        ringS_.Await(slot);\n",
+            "            ringS_.Publish(slot);\n            ringS_.Await(slot);\n",
             "",
         ),
         PLAIN,
@@ -55,8 +55,8 @@ MUTANTS = {
     "dropped PipeBarrier": Mutant(
         Edit(
             "flash_attention/vector_stages.h",
-            "        Ordered();\n        AscendC::Exp(rescale",
-            "        AscendC::Exp(rescale",
+            "        Ordered();\n        AscendC::Min(shift",
+            "        AscendC::Min(shift",
         ),
         PLAIN,
         "hazard",
@@ -78,8 +78,8 @@ MUTANTS = {
     "stale ring slot": Mutant(
         Edit(
             "flash_attention/output_steps.h",
-            "ProbabilityOffset(t, block_.index % t.ring, row_, col_)",
-            "ProbabilityOffset(t, (block_.index + t.ring - 1) % t.ring, row_, col_)",
+            "ProbabilityOffset(t, block_.index % t.ring, loadRow_, loadCol_)",
+            "ProbabilityOffset(t, (block_.index + t.ring - 1) % t.ring, loadRow_, loadCol_)",
         ),
         TASKS,
         "poison",

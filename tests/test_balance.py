@@ -78,7 +78,8 @@ def sweep() -> list[Case]:
 
 
 BALANCED = [case for case in sweep() if blocks_per_core(case.groups()) >= BLOCKS_PER_CORE]
-SIZES = {"block_q": 128, "block_kv": 256, "strip_rows": 16}
+# Everything that the weights of blocks and tasks depend on, so that shares of two plans can be compared.
+SIZES = {"block_q": 128, "block_kv": 256, "strip_rows": 16, "l0_tile_kv": 128, "l1_tile_kv": 256, "interleave": 0}
 
 
 def test_the_sweep_has_cases_on_both_sides() -> None:

@@ -40,7 +40,8 @@ public:
         workspace_ = operands.workspace;
         group_ = group;
         pitch_ = PaddedDim(tiling.headDimV);
-        loadRows_ = LoadRows(tiling);
+        loadRows_ = RowsThatFit(ub_.s, FLOAT_BYTES);
+        storeRows_ = RowsThatFit(ub_.p, HALF_BYTES);
         gmOut_.SetGlobalBuffer((__gm__ T*)operands.o);
         gmLse_.SetGlobalBuffer((__gm__ float*)operands.lse);
         gmO_.SetGlobalBuffer((__gm__ float*)(operands.GroupWorkspace(tiling, group) + tiling.workspaceOOffsetBytes));
@@ -96,21 +97,21 @@ public:
     }
 
     // The piece is done: its result leaves UB.
-    __aicore__ inline void Finish(const Piece& piece, const RowShare& share, const UbFloat& rowMax,
+    __aicore__ inline void Finish(const Piece& piece, const RowShare& share, const UbFloat& rowShift,
                                   const UbFloat& rowSum)
     {
         if (share.rows == 0) {
             ReleaseOutput();
         } else if (piece.Split()) {
-            StorePart(piece.slot, share, rowMax, rowSum);
+            StorePart(piece.slot, share, rowShift, rowSum);
         } else {
-            StoreResult(piece, share, rowMax, rowSum);
+            StoreResult(piece, share, rowShift, rowSum);
             ReleaseOutput();
         }
     }
 
     // A task without any visible key: O = 0, lse = -inf or the sink's logit, from statistics that have seen no score.
-    __aicore__ inline void StoreEmpty(const Piece& piece, const RowShare& share, const UbFloat& rowMax,
+    __aicore__ inline void StoreEmpty(const Piece& piece, const RowShare& share, const UbFloat& rowShift,
                                       const UbFloat& rowSum)
     {
         if (share.rows == 0) {
@@ -120,7 +121,7 @@ public:
         AscendC::Duplicate(OutputStrip(0, share.rows, share.rows).data, 0.0F,
                            static_cast<int32_t>(share.rows * pitch_));
         Ordered();
-        StoreResult(piece, share, rowMax, rowSum);
+        StoreResult(piece, share, rowShift, rowSum);
         ReleaseOutput();
     }
 
@@ -130,11 +131,11 @@ public:
         if (share.rows == 0) {
             return;
         }
-        const UbFloat rowMax = Ub<float>(ub_.rowMax, 0);
+        const UbFloat rowShift = Ub<float>(ub_.rowShift, 0);
         const UbFloat rowSum = Ub<float>(ub_.rowSum, 0);
         const auto rows = static_cast<int32_t>(RoundUp(share.rows, BLOCK_FP32_ELEMS));
         slotO_ = ringO_.Acquire();
-        AscendC::Duplicate(rowMax, ROW_MAX_START, rows);
+        AscendC::Duplicate(rowShift, -ROW_MAX_START, rows);
         AscendC::Duplicate(rowSum, 0.0F, rows);
         AscendC::Duplicate(OutputStrip(0, share.rows, share.rows).data, 0.0F,
                            static_cast<int32_t>(share.rows * pitch_));
@@ -142,10 +143,10 @@ public:
         const Piece& piece = cursor.Current();
         for (uint32_t group = group_; group < tiling_->blockDim; ++group) {
             if (cursor.HasPart(group)) {
-                AddPart(group, group == group_ ? piece.slot : 0, share, rowMax, rowSum);
+                AddPart(group, group == group_ ? piece.slot : 0, share, rowShift, rowSum);
             }
         }
-        StoreResult(piece, share, rowMax, rowSum);
+        StoreResult(piece, share, rowShift, rowSum);
         ReleaseOutput();
     }
 
@@ -156,11 +157,11 @@ private:
         return SlotTensor<E>(AscendC::TPosition::VECCALC, buffer, slot);
     }
 
-    // Rows of P·V that fit into a slot of scores, in groups of 8.
-    __aicore__ inline uint32_t LoadRows(const FlashAttentionTiling& tiling) const
+    // Rows of P·V or O that fit into a slot of a buffer, in groups of 8.
+    __aicore__ inline uint32_t RowsThatFit(const Buffer& buffer, uint32_t elemBytes) const
     {
-        const uint32_t fit = ub_.s.slotBytes / (pitch_ * FLOAT_BYTES) / BLOCK_FP32_ELEMS * BLOCK_FP32_ELEMS;
-        const uint32_t half = RowsPerVectorCore(tiling.blockQ);
+        const uint32_t fit = buffer.slotBytes / (pitch_ * elemBytes) / BLOCK_FP32_ELEMS * BLOCK_FP32_ELEMS;
+        const uint32_t half = RowsPerVectorCore(tiling_->blockQ);
         return fit < half ? fit : half;
     }
 
@@ -193,34 +194,29 @@ private:
     }
 
     // O / row_sum and lse = row_max + ln(row_sum) -> GM.
-    __aicore__ inline void StoreResult(const Piece& piece, const RowShare& share, const UbFloat& rowMax,
+    __aicore__ inline void StoreResult(const Piece& piece, const RowShare& share, const UbFloat& rowShift,
                                        const UbFloat& rowSum)
     {
         const UbFloat spread = Ub<float>(ub_.broadcast, 0);
         const UbFloat divisor = Ub<float>(ub_.rowTmp, 0);
-        AscendC::Adds(divisor, rowSum, ROW_SUM_GUARD, static_cast<int32_t>(RoundUp(share.rows, BLOCK_FP32_ELEMS)));
-        Ordered();
-        for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
-            const Strip output = OutputStrip(row, share.rows, tiling_->stripRows);
-            SpreadRowStatistic(spread, divisor[row], output.rows);
-            DivideRowStatistic(output, spread);
-        }
-        StoreRows(piece, share);
-        const auto count = static_cast<int32_t>(share.rows);
         const UbFloat lse = Ub<float>(ub_.lse, 0);
+        const auto count = static_cast<int32_t>(share.rows);
         const uint32_t slot = ringStatistics_.Acquire();
+        AscendC::Adds(divisor, rowSum, ROW_SUM_GUARD, static_cast<int32_t>(RoundUp(share.rows, BLOCK_FP32_ELEMS)));
         AscendC::Ln(lse, rowSum, count);
         Ordered();
-        AscendC::Add(lse, lse, rowMax, count);
-        Ordered();  // the next task may restart these statistics at once
+        AscendC::Sub(lse, lse, rowShift, count);
+        SpreadRowStatistic(spread, divisor, share.rows);  // also: the next task may restart the statistics at once
+        DivideRowStatistic(OutputStrip(0, share.rows, share.rows), spread);
+        StoreRows(piece, share);
         SendLse(piece, share, slot);
     }
 
     // O narrowed -> GM in the operand's own layout.
     __aicore__ inline void StoreRows(const Piece& piece, const RowShare& share)
     {
-        for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
-            const Strip output = OutputStrip(row, share.rows, tiling_->stripRows);
+        for (uint32_t row = 0; row < share.rows; row += storeRows_) {
+            const Strip output = OutputStrip(row, share.rows, storeRows_);
             const uint32_t slot = ringRows_.Acquire();
             const auto narrow = Ub<T>(ub_.p, slot);
             NarrowRows(narrow, output.pitch, output);
@@ -274,21 +270,22 @@ private:
                                            tiling_->workspacePartOffsetBytes + slot * map.partSlotBytes));
         return gm;
     }
-    __aicore__ inline uint64_t PartMaxOffset() const { return static_cast<uint64_t>(tiling_->blockQ) * pitch_; }
+    __aicore__ inline uint64_t PartShiftOffset() const { return static_cast<uint64_t>(tiling_->blockQ) * pitch_; }
 
-    __aicore__ inline void StorePart(uint32_t part, const RowShare& share, const UbFloat& rowMax, const UbFloat& rowSum)
+    __aicore__ inline void StorePart(uint32_t part, const RowShare& share, const UbFloat& rowShift,
+                                     const UbFloat& rowSum)
     {
         const AscendC::GlobalTensor<float> gm = PartSlot(group_, part);
         const auto count = static_cast<int32_t>(share.rows);
         const uint32_t slot = ringStatistics_.Acquire();
-        AscendC::Adds(Ub<float>(ub_.lse, 0), rowMax, 0.0F, count);
+        AscendC::Adds(Ub<float>(ub_.lse, 0), rowShift, 0.0F, count);
         AscendC::Adds(Ub<float>(ub_.lse, 1), rowSum, 0.0F, count);
         Ordered();  // the next task may restart these statistics at once
         ringStatistics_.Publish(slot);
         ringStatistics_.Await(slot);
         const AscendC::DataCopyExtParams statistic(1, share.rows * FLOAT_BYTES, 0, 0, 0);
-        AscendC::DataCopyPad(gm[PartMaxOffset() + share.row0], Ub<float>(ub_.lse, 0), statistic);
-        AscendC::DataCopyPad(gm[PartMaxOffset() + tiling_->blockQ + share.row0], Ub<float>(ub_.lse, 1), statistic);
+        AscendC::DataCopyPad(gm[PartShiftOffset() + share.row0], Ub<float>(ub_.lse, 0), statistic);
+        AscendC::DataCopyPad(gm[PartShiftOffset() + tiling_->blockQ + share.row0], Ub<float>(ub_.lse, 1), statistic);
         ringStatistics_.Release(slot);
         ringO_.Publish(slotO_);
         ringO_.Await(slotO_);
@@ -302,31 +299,31 @@ private:
     }
 
     // O, row_max and row_sum += a partial result.
-    __aicore__ inline void AddPart(uint32_t group, uint32_t part, const RowShare& share, const UbFloat& rowMax,
+    __aicore__ inline void AddPart(uint32_t group, uint32_t part, const RowShare& share, const UbFloat& rowShift,
                                    const UbFloat& rowSum)
     {
         const AscendC::GlobalTensor<float> gm = PartSlot(group, part);
-        const UbFloat partMax = Ub<float>(ub_.rowMax, 1);
+        const UbFloat partShift = Ub<float>(ub_.rowShift, 1);
         const UbFloat partSum = Ub<float>(ub_.rowSum, 1);
         const UbFloat oldFactor = Ub<float>(ub_.rescale, 0);
         const UbFloat partFactor = Ub<float>(ub_.rescale, 1);
-        const UbFloat newMax = Ub<float>(ub_.rowTmp, 0);
+        const UbFloat newShift = Ub<float>(ub_.rowTmp, 0);
         const auto count = static_cast<int32_t>(share.rows);
         const uint32_t statisticSlot = ringPart_.Acquire();
         const AscendC::DataCopyExtParams statistic(1, share.rows * FLOAT_BYTES, 0, 0, 0);
         const AscendC::DataCopyPadExtParams<float> noPad(false, 0, 0, 0.0F);
-        AscendC::DataCopyPad(partMax, gm[PartMaxOffset() + share.row0], statistic, noPad);
-        AscendC::DataCopyPad(partSum, gm[PartMaxOffset() + tiling_->blockQ + share.row0], statistic, noPad);
+        AscendC::DataCopyPad(partShift, gm[PartShiftOffset() + share.row0], statistic, noPad);
+        AscendC::DataCopyPad(partSum, gm[PartShiftOffset() + tiling_->blockQ + share.row0], statistic, noPad);
         ringPart_.Publish(statisticSlot);
         ringPart_.Await(statisticSlot);
-        AscendC::Max(newMax, rowMax, partMax, count);
+        AscendC::Min(newShift, rowShift, partShift, count);
         Ordered();
-        AscendC::Sub(oldFactor, rowMax, newMax, count);
-        AscendC::Sub(partFactor, partMax, newMax, count);
+        AscendC::Sub(oldFactor, newShift, rowShift, count);
+        AscendC::Sub(partFactor, newShift, partShift, count);
         Ordered();
         AscendC::Exp(oldFactor, oldFactor, count);
         AscendC::Exp(partFactor, partFactor, count);
-        AscendC::Adds(rowMax, newMax, 0.0F, count);
+        AscendC::Adds(rowShift, newShift, 0.0F, count);
         Ordered();
         AscendC::Mul(rowSum, rowSum, oldFactor, count);
         AscendC::Mul(partSum, partSum, partFactor, count);
@@ -355,7 +352,8 @@ private:
     uint32_t group_ = 0;
     uint32_t pitch_ = 0;
     uint32_t slotO_ = 0;
-    uint32_t loadRows_ = 0;
+    uint32_t loadRows_ = 0;   // of P·V at a time
+    uint32_t storeRows_ = 0;  // of O
     AscendC::GlobalTensor<T> gmOut_;
     AscendC::GlobalTensor<float> gmLse_;
     AscendC::GlobalTensor<float> gmO_;

@@ -60,9 +60,9 @@ struct UbMap {
     Buffer few;        // stripRows x 8 fp32, the same further on
     Buffer scale;      // 8 fp32: what scores are multiplied with while their maximum is taken off
     Buffer broadcast;  // rowsPerVectorCore x 8 fp32, a row statistic spread over one 32 B block a row
-    Buffer rowMax;     // ring x rowsPerVectorCore fp32: blocks of several tasks are in flight
+    Buffer rowShift;   // ring x rowsPerVectorCore fp32, -row_max: blocks of several tasks are in flight
     Buffer rowSum;     // ring x rowsPerVectorCore fp32
-    Buffer rowTmp;     // 3 x rowsPerVectorCore fp32: a strip's maxima, their negatives, its sums
+    Buffer rowTmp;     // 2 x rowsPerVectorCore fp32: a strip's maxima, its sums
     Buffer lse;        // 2 x rowsPerVectorCore fp32: row statistics on their way to GM
     Buffer lseSpread;  // rowsPerVectorCore x 8 fp32: the same, one 32 B block a row, for packed rows only
     Buffer ramp;       // blockKv fp32: 0, 1, 2 ..., for ALiBi and the predicate only
@@ -185,9 +185,9 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     map.few = PlaceAfter(map.eighths.EndBytes(), t.stripRows * BLOCK_BYTES, REDUCTIONS);
     map.scale = PlaceAfter(map.few.EndBytes(), BLOCK_BYTES, 1);
     map.broadcast = PlaceAfter(map.scale.EndBytes(), RowsPerVectorCore(t.blockQ) * BLOCK_BYTES, 1);
-    map.rowMax = PlaceAfter(map.broadcast.EndBytes(), rowStatBytes, t.ring);
-    map.rowSum = PlaceAfter(map.rowMax.EndBytes(), rowStatBytes, t.ring);
-    map.rowTmp = PlaceAfter(map.rowSum.EndBytes(), rowStatBytes, 3);
+    map.rowShift = PlaceAfter(map.broadcast.EndBytes(), rowStatBytes, t.ring);
+    map.rowSum = PlaceAfter(map.rowShift.EndBytes(), rowStatBytes, t.ring);
+    map.rowTmp = PlaceAfter(map.rowSum.EndBytes(), rowStatBytes, 2);
     map.lse = PlaceAfter(map.rowTmp.EndBytes(), rowStatBytes, 2);
     map.rescale = PlaceAfter(map.lse.EndBytes(), rowStatBytes, t.ring);
     map.ramp = PlaceAfter(map.rescale.EndBytes(), NeedsRamp(t) ? t.blockKv * FLOAT_BYTES : 0, 1);

@@ -31,8 +31,8 @@ public:
         output_.Init(tiling, ub_, operands, group, ringS_);
         modifiers_.Init(tiling, ub_, operands, UB_MASK_EVENT);
         // Statistics are handled in groups of 8 rows; rows past the end must hold something.
-        const uint32_t statistics = (ub_.rescale.EndBytes() - ub_.rowMax.offsetBytes) / FLOAT_BYTES;
-        AscendC::Duplicate(Ub<float>(ub_.rowMax, 0), 0.0F, static_cast<int32_t>(statistics));
+        const uint32_t statistics = (ub_.rescale.EndBytes() - ub_.rowShift.offsetBytes) / FLOAT_BYTES;
+        AscendC::Duplicate(Ub<float>(ub_.rowShift, 0), 0.0F, static_cast<int32_t>(statistics));
         const uint32_t few = (ub_.few.EndBytes() - ub_.few.offsetBytes) / FLOAT_BYTES;
         AscendC::Duplicate(Ub<float>(ub_.few, 0), 0.0F, static_cast<int32_t>(few));  // masked lanes are never written
         AscendC::Duplicate(Ub<float>(ub_.scale, 0), modifiers_.RemainingScale(),
@@ -66,7 +66,7 @@ public:
         const RowShare share = ShareOf(block.rows);
         modifiers_.Begin(block);
         if (block.first) {
-            StartRowStatistics(block.piece, RowMax(block), RowSum(block));
+            StartRowStatistics(block.piece, RowShift(block), RowSum(block));
         }
         for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
             const uint32_t left = share.rows - row;
@@ -83,16 +83,16 @@ public:
         const RowShare share = ShareOf(block.rows);
         output_.Accumulate(block, share, Rescale(block));
         if (block.last) {
-            output_.Finish(block.piece, share, RowMax(block), RowSum(block));
+            output_.Finish(block.piece, share, RowShift(block), RowSum(block));
         }
     }
 
     __aicore__ inline void StoreEmpty(const Piece& piece)
     {
-        const UbFloat rowMax = Ub<float>(ub_.rowMax, 0);
+        const UbFloat rowShift = Ub<float>(ub_.rowShift, 0);
         const UbFloat rowSum = Ub<float>(ub_.rowSum, 0);
-        StartRowStatistics(piece, rowMax, rowSum);
-        output_.StoreEmpty(piece, ShareOf(piece.queries.rows), rowMax, rowSum);
+        StartRowStatistics(piece, rowShift, rowSum);
+        output_.StoreEmpty(piece, ShareOf(piece.queries.rows), rowShift, rowSum);
     }
 
     __aicore__ inline void Combine(const PieceCursor& cursor)
@@ -115,9 +115,9 @@ private:
     {
         return SlotTensor<E>(AscendC::TPosition::VECCALC, buffer, slot);
     }
-    __aicore__ inline UbFloat RowMax(const Block& block) const
+    __aicore__ inline UbFloat RowShift(const Block& block) const
     {
-        return Ub<float>(ub_.rowMax, block.task % tiling_->ring);
+        return Ub<float>(ub_.rowShift, block.task % tiling_->ring);
     }
     __aicore__ inline UbFloat RowSum(const Block& block) const
     {
@@ -129,10 +129,10 @@ private:
     }
 
     // A sink is one more key, of the task's first part: its logit starts the maximum, its weight exp(0) the sum.
-    __aicore__ inline void StartRowStatistics(const Piece& piece, const UbFloat& rowMax, const UbFloat& rowSum)
+    __aicore__ inline void StartRowStatistics(const Piece& piece, const UbFloat& rowShift, const UbFloat& rowSum)
     {
         const auto rows = static_cast<int32_t>(RowsPerVectorCore(tiling_->blockQ));
-        AscendC::Duplicate(rowMax, ROW_MAX_START, rows);
+        AscendC::Duplicate(rowShift, -ROW_MAX_START, rows);
         AscendC::Duplicate(rowSum, 0.0F, rows);
         Ordered();
         if (tiling_->hasSinks == 0 || !piece.begins) {
@@ -143,7 +143,7 @@ private:
             const HeadRun run = RunAt(piece.queries.tokens, share.row0 + row, share.row0 + share.rows);
             const float sink = gmSinks_.GetValue(piece.head + run.head);
             if (sink > ROW_MAX_START) {
-                FillStatistic(rowMax, row, run.rows, sink);
+                FillStatistic(rowShift, row, run.rows, -sink);
                 FillStatistic(rowSum, row, run.rows, 1.0F);
             }
             row += run.rows;
@@ -251,27 +251,23 @@ private:
         });
     }
 
-    // row_max = max(row_max, strip's maximum); rescale = exp(old row_max - new row_max); spread = -row_max.
+    // row_max = max(row_max, strip's maximum), as -row_max; rescale = exp(old row_max - new row_max); spread =
+    // -row_max. The last step is left to the barrier of the pass that follows, whose repeats hide its latency.
     __aicore__ inline void UpdateRowMax(const Block& block, uint32_t row, uint32_t rows, const UbFloat& spread)
     {
-        const UbFloat rowMax = RowMax(block)[row];
+        const UbFloat rowShift = RowShift(block)[row];
         const UbFloat rescale = Rescale(block)[row];
-        const UbFloat maximum = Ub<float>(ub_.rowTmp, MAXIMA);
-        const UbFloat negative = Ub<float>(ub_.rowTmp, NEGATIVES);
+        const UbFloat shift = Ub<float>(ub_.rowTmp, MAXIMA);
         const auto count = static_cast<int32_t>(rows);
-        if (modifiers_.RemainingScale() != 1.0F) {
-            AscendC::Muls(maximum, maximum, modifiers_.RemainingScale(), count);
-            Ordered();
-        }
-        AscendC::Max(maximum, maximum, rowMax, count);
+        AscendC::Muls(shift, shift, -modifiers_.RemainingScale(), count);
         UpdateRowSum();
         Ordered();
-        AscendC::Sub(rescale, rowMax, maximum, count);
-        AscendC::Muls(negative, maximum, -1.0F, count);
+        AscendC::Min(shift, shift, rowShift, count);
         Ordered();
+        AscendC::Sub(rescale, shift, rowShift, count);
+        SpreadRowStatistic(spread, shift, rows);
         AscendC::Exp(rescale, rescale, count);
-        AscendC::Adds(rowMax, maximum, 0.0F, count);
-        SpreadRowStatistic(spread, negative, rows);
+        AscendC::Adds(rowShift, shift, 0.0F, count);
     }
 
     // row_sum = row_sum * rescale + strip's sum, of the strip whose sums are ready.
@@ -304,7 +300,7 @@ private:
         ring.Release(slot);
     }
 
-    enum RowTmpSlot : uint32_t { MAXIMA, NEGATIVES, SUMS };
+    enum RowTmpSlot : uint32_t { MAXIMA, SUMS };
 
     const FlashAttentionTiling* tiling_ = nullptr;
     UbMap ub_{};
