@@ -46,6 +46,7 @@ def test_problems_repeat_and_cover_the_features() -> None:
     assert sum(case["shape"]["s_kv"] >= min(MANY_BLOCKS) for case in cases) > 20, "rings turn over"
     assert {case["shape"]["layout"] for case in cases} == {"bshd", "bnsd", "bsh", "tnd"}
     assert len(keys) >= len(FEATURES)
+    assert {case["soc"] for case in cases} == {f"ascend910b{i}" for i in range(1, 5)}
 
 
 def test_every_fault_applies_to_some_problem() -> None:

@@ -59,7 +59,8 @@ def write_failure(folder: Path, number: int, case: Case, verdict: Verdict) -> Pa
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"failure_{number}.yaml"
     fault = f", fault {case['fault']}" if "fault" in case else ""
-    head = f"# {verdict['how']} on backend {case['backend']}, --seed {case['seed']}{fault}\n"
+    soc = f" --soc {case['soc']}" if case.get("soc") else ""
+    head = f"# {verdict['how']} on backend {case['backend']}{soc}, --seed {case['seed']}{fault}\n"
     path.write_text(head + yaml.safe_dump(case["shape"], sort_keys=False))
     if case.get("tiling"):
         (folder / f"failure_{number}.tiling.yaml").write_text(yaml.safe_dump(case["tiling"], sort_keys=False))

@@ -73,7 +73,7 @@ def _simulate(
     arguments: dict[str, Any], tiling: TilingConfig | None, case: Case
 ) -> tuple[torch.Tensor, torch.Tensor, SimReport]:
     """(out, lse, report) of the case's kernels, the package's own where it names none."""
-    backend = make_backend("sim", tiling=tiling, threads=1)
+    backend = make_backend("sim", soc=case.get("soc"), tiling=tiling, threads=1)
     q, k, v = (arguments[name] for name in "qkv")
     options = Options.from_names({name: x for name, x in arguments.items() if name not in "qkv"}, "fuzz")
     settings = {"kernel_library": case["kernels"]} if case.get("kernels") else {}

@@ -25,6 +25,7 @@ TILINGS: tuple[dict[str, Any], ...] = (
     {"s_exchange": "fp16"},
     SMALL | {"s_exchange": "bf16", "strip_rows": 16, "block_dim": 3},  # for bf16 only
 )
+SOCS = ("ascend910b2",) * 6 + ("ascend910b1", "ascend910b3", "ascend910b4")
 Case = dict[str, Any]
 
 
@@ -37,7 +38,9 @@ def legal_case(seed: int, index: int) -> Case:
     _lengths(rng, shape, packed, backend)
     _scores(rng, shape, packed)
     tiling = dict(rng.choice(TILINGS)) if backend == "sim" else {}
-    return {"kind": "legal", "backend": backend, "shape": shape, "tiling": tiling, "seed": rng.randrange(2**31)}
+    soc = rng.choice(SOCS)
+    case = {"kind": "legal", "backend": backend, "soc": soc, "shape": shape, "tiling": tiling}
+    return case | {"seed": rng.randrange(2**31)}
 
 
 def _sizes(rng: random.Random) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..dispatch import DEFAULT_SOC
 from ..errors import ConfigError
 from ..shape_config import REQUIRED, shape_from_dict
 from .judge import Verdict
@@ -38,6 +39,11 @@ def _legal(case: Case, step: Callable[[Case], Iterator[Case]]) -> Iterator[Case]
         except ConfigError:
             continue
         yield candidate
+
+
+def _usual_soc(case: Case) -> Iterator[Case]:
+    if case.get("soc", DEFAULT_SOC) != DEFAULT_SOC:
+        yield case | {"soc": DEFAULT_SOC}
 
 
 def _drop_tiling(case: Case) -> Iterator[Case]:
@@ -83,7 +89,7 @@ def _smaller_lengths(case: Case) -> Iterator[Case]:
                     yield case | {"shape": shape | {key: lengths}}
 
 
-STEPS = (_drop_tiling, _drop_keys, _fewer_heads, _smaller_sizes, _smaller_lengths)
+STEPS = (_usual_soc, _drop_tiling, _drop_keys, _fewer_heads, _smaller_sizes, _smaller_lengths)
 
 
 def _first_entry(shape: dict[str, Any]) -> dict[str, Any]:
