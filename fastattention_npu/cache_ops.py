@@ -1,7 +1,7 @@
 """torch.ops.fastattn.append_kv_cache_: new keys and values into a cache, in place, on any device.
 
-Plain tensor operations on the device of the cache, without a synchronisation; attention over the cache is
-flash_attention's with seqused_k, block_table or cache_batch_idx.
+Without a synchronisation: on an NPU and on the simulated one by a kernel of ours (op_kernel/kv_cache), elsewhere by
+plain tensor operations. Attention over the cache is flash_attention's with seqused_k, block_table or cache_batch_idx.
 """
 
 from typing import Any
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from . import layouts, limits
+from .cache_call import Append
+from .dispatch import current_backend
 from .errors import ArgumentError, Reason
 from .library import LIBRARY, TAGS
 
@@ -17,7 +19,7 @@ HEADLINE = "append_kv_cache_ cannot take these arguments"
 
 LIBRARY.define(
     "append_kv_cache_(Tensor(a!) k_cache, Tensor(b!) v_cache, Tensor k, Tensor v, Tensor cache_seqlens, "
-    "Tensor? cache_batch_idx=None, Tensor? block_table=None, str layout='bshd') -> ()",
+    "Tensor? cache_batch_idx=None, Tensor? block_table=None, str layout='bshd') -> Tensor",
     tags=TAGS,
 )
 
@@ -77,27 +79,47 @@ def _shape_reasons(tensors: dict[str, Tensor], layout: str, *, in_order: bool) -
 def _append(
     k_cache: Tensor, v_cache: Tensor, k: Tensor, v: Tensor, cache_seqlens: Tensor,
     cache_batch_idx: Tensor | None = None, block_table: Tensor | None = None, layout: str = "bshd",
-) -> None:  # fmt: skip
+) -> Tensor:  # fmt: skip
     name = _check(k_cache, v_cache, k, v, cache_seqlens, cache_batch_idx, block_table, layout)
-    caches = [layouts.as_bshd(x, name, x.size(-1)) for x in (k_cache, v_cache)]
-    new = [layouts.as_bshd(x, name, x.size(-1)) for x in (k, v)]
-    b, s = new[0].shape[:2]
-    size = caches[0].size(1)
-    position = cache_seqlens.long()[:, None] + torch.arange(s, device=k.device)  # (b, s)
-    capacity = size if block_table is None else size * block_table.size(1)
-    if k.device.type == "cpu" and position.numel() > 0:
-        _check_positions(position, capacity)
-    if block_table is not None:
-        row = block_table.long().gather(1, position // size)
-        if k.device.type == "cpu":
-            _check_rows("block_table value", row, caches[0].size(0))
+    views = [layouts.as_bshd(x, name, x.size(-1)) for x in (k_cache, v_cache, k, v)]
+    call = Append(views[0], views[1], views[2], views[3], cache_seqlens, cache_batch_idx, block_table)
+    if call.k.size(0) == 0 or call.k.size(1) == 0:
+        return cache_seqlens.clone()
+    backend = current_backend()
+    if k.device.type == "npu":
+        call.check()
+        from .npu import append as on_npu
+
+        return on_npu.append(call, backend)
+    places = _places(call)
+    if k.device.type == "cpu" and backend.name == "sim":
+        call.check()
+        from .sim import append as on_sim
+
+        return on_sim.append(call, backend)
+    for cache, x in ((call.k_cache, call.k), (call.v_cache, call.v)):
+        cache.index_put_(places, x)
+    return cache_seqlens + call.k.size(1)
+
+
+def _places(call: Append) -> tuple[Tensor, Tensor]:
+    """(row or page, position in it) of every new token, each (b, tokens); checked on the host."""
+    b, tokens = call.k.shape[:2]
+    on_host = call.k.device.type == "cpu"
+    rows, size = call.k_cache.shape[:2]
+    position = call.cache_seqlens.long()[:, None] + torch.arange(tokens, device=call.k.device)
+    if on_host:
+        _check_positions(position, size if call.block_table is None else size * call.block_table.size(1))
+    if call.block_table is not None:
+        name, row = "block_table value", call.block_table.long().gather(1, position // size)
+        position = position % size
     else:
-        entry = torch.arange(b, device=k.device) if cache_batch_idx is None else cache_batch_idx.long()
-        row = entry[:, None].expand(b, s)
-        if k.device.type == "cpu" and cache_batch_idx is not None:
-            _check_rows("cache_batch_idx value", row, caches[0].size(0))
-    for cache, x in zip(caches, new, strict=True):
-        cache.index_put_((row, position % size if block_table is not None else position), x)
+        name, entry = "cache_batch_idx value", call.cache_batch_idx
+        entry = torch.arange(b, device=call.k.device) if entry is None else entry.long()
+        row = entry[:, None].expand(b, tokens)
+    if on_host:
+        _check_rows(name, row, rows)
+    return row, position
 
 
 def _check_positions(position: Tensor, capacity: int) -> None:
@@ -110,18 +132,18 @@ def _check_positions(position: Tensor, capacity: int) -> None:
 
 
 def _check_rows(name: str, row: Tensor, count: int) -> None:
-    if row.numel() == 0:
-        return
     least, most = (int(x) for x in torch.aminmax(row))
     if least < 0 or most >= count:
         limit = f"0 to {count - 1}, the cache's own"
         raise ArgumentError(HEADLINE, [Reason(name, least if least < 0 else most, limit, "name existing ones")])
 
 
-def _append_fake(*args: Any, **kwargs: Any) -> None:
+def _append_fake(*args: Any, **kwargs: Any) -> Tensor:
     names = ("k_cache", "v_cache", "k", "v", "cache_seqlens", "cache_batch_idx", "block_table", "layout")
     given = {"cache_batch_idx": None, "block_table": None, "layout": "bshd"} | dict(zip(names, args, strict=False))
-    _check(**given | kwargs)
+    given |= kwargs
+    _check(**given)
+    return torch.empty_like(given["cache_seqlens"])
 
 
 LIBRARY.impl("append_kv_cache_", _append, "CompositeExplicitAutograd")

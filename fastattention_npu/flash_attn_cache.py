@@ -52,7 +52,7 @@ def flash_attn_with_kvcache(
     """
     used = cache_seqlens
     if isinstance(used, int):
-        used = torch.full((q.size(0),), used, dtype=torch.int32, device=q.device)
+        used = _everywhere(used, q)
     left, right = window_size
     values: dict[str, Any] = {
         "softmax_scale": softmax_scale,
@@ -73,10 +73,18 @@ def flash_attn_with_kvcache(
     if k is not None:
         if not torch.compiler.is_compiling():  # tracing checks with fake tensors, before anything is written
             refuse(NAME, q, k_cache, v_cache, values, [])  # a call that will be refused must not change the cache
-        torch.ops.fastattn.append_kv_cache_(k_cache, v_cache, k, v, used, cache_batch_idx, block_table)
-        values["seqused_k"] = used + k.size(1)  # type: ignore[operator]
+        append = torch.ops.fastattn.append_kv_cache_
+        values["seqused_k"] = append(k_cache, v_cache, k, v, used, cache_batch_idx, block_table)
     out, lse = torch.ops.fastattn.flash_attention(q, k_cache, v_cache, **values)
     return (out, lse) if return_softmax_lse else out
+
+
+def _everywhere(length: int, q: Tensor) -> Tensor:
+    """(b) int32 on the device of q."""
+    if q.device.type != "npu":
+        return torch.full((q.size(0),), length, dtype=torch.int32, device=q.device)
+    # From page-locked memory, so that the host does not wait for the stream.
+    return torch.full((q.size(0),), length, dtype=torch.int32).pin_memory(q.device).to(q.device, non_blocking=True)
 
 
 def _reasons(absent: dict[str, Tensor | None], k: Tensor | None, v: Tensor | None, used: Tensor | None) -> list[Reason]:

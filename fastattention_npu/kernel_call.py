@@ -180,12 +180,12 @@ def problem_dict(p: Problem, views: Mapping[str, Tensor], options: Options) -> t
         "has_sinks": options.sinks is not None,
         "has_alibi": slopes is not None,
         "alibi_per_batch": slopes is not None and slopes.dim() == 2,
-        "strides": {name: _strides(view) for name, view in views.items()},
+        "strides": {name: dense_strides(view) for name, view in views.items()},
     }
     return problem | mask_keys, mask
 
 
-def _strides(view: Tensor) -> list[int]:
+def dense_strides(view: Tensor) -> list[int]:
     """Element strides of (batch, seq, head); a dimension of size 1 gets a dense one, since its own means nothing."""
     dense = (view.size(1) * view.size(2) * view.size(3), view.size(2) * view.size(3), view.size(3))
     return [view.stride(i) if view.size(i) > 1 else dense[i] for i in range(3)]

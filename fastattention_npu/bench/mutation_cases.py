@@ -6,6 +6,7 @@ CASES: between them every branch of the kernels, on tilings whose rings are as s
 
 from collections.abc import Iterator
 
+from .append_cases import APPEND_CASES, bounded_append_cases
 from .fused_cases import FUSED_CASES, bounded_fused_cases
 from .kernel_cases import SMALL_TILING, Case
 from .matmul_cases import MATMUL_CASES, bounded_matmul_cases
@@ -185,6 +186,6 @@ def all_cases() -> tuple[list[RunnableCase], list[RunnableCase]]:
     """The cases and the bounded set of every kernel in this checkout."""
     cases: list[RunnableCase] = [*CASES]
     bounded: list[RunnableCase] = [*bounded_cases()]
-    cases += [*MATMUL_CASES, *STANDARD_CASES, *FUSED_CASES]
-    bounded += [*bounded_matmul_cases(), *bounded_standard_cases(), *bounded_fused_cases()]
+    cases += [*MATMUL_CASES, *STANDARD_CASES, *FUSED_CASES, *APPEND_CASES]
+    bounded += [*bounded_matmul_cases(), *bounded_standard_cases(), *bounded_fused_cases(), *bounded_append_cases()]
     return cases, list({str(case): case for case in bounded}.values())

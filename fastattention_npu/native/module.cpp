@@ -3,6 +3,7 @@
 
 namespace fastattn {
 
+void BindAppend(nanobind::module_& m);
 void BindCpu(nanobind::module_& m);
 void BindFused(nanobind::module_& m);
 void BindPlan(nanobind::module_& m);
@@ -14,6 +15,7 @@ void BindSim(nanobind::module_& m);
 
 NB_MODULE(_core, m)
 {
+    fastattn::BindAppend(m);
     fastattn::BindCpu(m);
     fastattn::BindFused(m);
     fastattn::BindPlan(m);

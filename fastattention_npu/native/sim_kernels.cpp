@@ -7,6 +7,7 @@
 
 #include "../../op_kernel/attention_linear_allreduce/tiling.h"
 #include "../../op_kernel/flash_attention/tiling.h"
+#include "../../op_kernel/kv_cache/tiling.h"
 #include "../../op_kernel/matmul/tiling.h"
 #include "../../op_kernel/microbench/tiling.h"
 #include "../../op_kernel/standard_attention/tiling.h"
@@ -19,6 +20,8 @@ void flash_attention_fwd(Gm q, Gm k, Gm v, Gm mask, Gm cuSeqlensQ, Gm cuSeqlensK
 void attention_linear_allreduce(Gm q, Gm k, Gm v, Gm mask, Gm cuSeqlensQ, Gm cuSeqlensKv, Gm seqUsedKv, Gm sinks,
                                 Gm alibiSlopes, Gm attnMask, Gm weight, Gm bias, Gm context, Gm attention, Gm lse,
                                 Gm partial, Gm out, Gm workspace, fastattn::AttentionLinearAllReduceTiling tiling);
+void append_kv_cache(Gm k, Gm v, Gm cacheSeqlens, Gm cacheBatchIdx, Gm blockTable, Gm kCache, Gm vCache, Gm lengths,
+                     fastattn::AppendKvCacheTiling tiling);
 void matmul_fp16(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
 void matmul_fp16_fp32(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
 void matmul_bf16(Gm a, Gm b, Gm c, fastattn::MatmulTiling tiling);
@@ -105,6 +108,15 @@ const std::vector<SimKernel>& SimKernels()
                                              {"partial", true},
                                              {"out", true},
                                              {WORKSPACE, true}}),
+        Row<AppendKvCacheTiling>("append_kv_cache", append_kv_cache,
+                                 {{"k", false},
+                                  {"v", false},
+                                  {"cache_seqlens", false},
+                                  {"cache_batch_idx", false},
+                                  {"block_table", false},
+                                  {"k_cache", true},
+                                  {"v_cache", true},
+                                  {"lengths", true}}),
         Row<MatmulTiling>("matmul_fp16", matmul_fp16, abc),
         Row<MatmulTiling>("matmul_fp16_fp32", matmul_fp16_fp32, abc),
         Row<MatmulTiling>("matmul_bf16", matmul_bf16, abc),

@@ -16,6 +16,7 @@ import numpy as np
 from toolchain import CORES, Toolchain
 
 from fastattention_npu import _core
+from fastattention_npu.bench.append_cases import AppendCase
 from fastattention_npu.bench.standard_attention import standard_tiling
 from fastattention_npu.soc_config import load_soc
 
@@ -144,6 +145,22 @@ class AttentionCase:
         )
 
 
+@dataclass(frozen=True)
+class CacheCase:
+    """append_kv_cache with the tensors of a case of the mutation benchmark; caches start as NaN."""
+
+    case: AppendCase
+
+    def __str__(self) -> str:
+        return str(self.case)
+
+    def launch(self) -> Launch:
+        problem, arrays = self.case.prepare()
+        plan = _core.plan_append(problem, SOC)
+        outputs = ("k_cache", "v_cache", "lengths")
+        return Launch("append_kv_cache", plan["tiling_bytes"], plan["block_dim"], arrays, outputs)
+
+
 CASES: tuple[Case, ...] = (
     AttentionCase(1, 128, 128, 1, 1, 64),
     AttentionCase(1, 1, 7, 2, 2, 16, dtype="bf16"),
@@ -177,6 +194,8 @@ CASES: tuple[Case, ...] = (
     calibration("copy_bench", (128, 512, 16, 256, 0, 32, 0, 0, 1, 2, 2), 2, x=65536),
     calibration("copy_bench", (128, 512, 64, 64, 1, 64, 1, 1, 2, 1, 2), 2, x=65536),
     calibration("add_bench", (65536, 4096, 4, 2, 8192, 16384, 65536), 2, x=65536, y=65536, z=65536),
+    CacheCase(AppendCase((14, 15), 20, 6, 16, group=3)),
+    CacheCase(AppendCase((3, 0), 9, 5, 16, heads=3, by_head=True, indexed=True)),
     calibration("mmad_bench", (48, 64, 32, 3, 0)),
     calibration("mmad_bench", (48, 64, 32, 3, 1)),
     *(StandardCase(step, 3, 100, 300, 40, causal=True) for step in ("scores", "softmax", "output")),

@@ -18,6 +18,7 @@ ESSENTIAL_OF: dict[str, dict[str, tuple[str, ...]]] = {
     "standard_softmax": {"aic": ()},
     "standard_output": {"aiv": ()},
     "add_bench": {"aic": ()},
+    "append_kv_cache": {"aic": (), "aiv": (r"copy_gm_to_ubuf\w*", r"copy_ubuf_to_gm\w*", r"set_flag", r"wait_flag")},
     "copy_bench": {"aic": (r"copy_gm_to_cbuf\w*",), "aiv": (r"copy_gm_to_ubuf\w*",)},
     "mmad_bench": {"aic": (r"mad",), "aiv": ()},
     "vector_bench": {"aic": (), "aiv": (r"v[a-z]\w+", r"pipe_barrier")},

@@ -56,7 +56,7 @@ def test_commands_of_a_run_mode(cann: FakeCann, tmp_path: Path, mode: str) -> No
     symbols = subprocess.run(
         ["nm", "-D", str(build / "libfastattn_npu.so")], capture_output=True, text=True, check=True
     )
-    for name in ("fastattn_npu_launch", "fastattn_npu_runner", "flash_attention_fwd"):
+    for name in ("fastattn_npu_launch", "fastattn_npu_runner", "flash_attention_fwd", "append_kv_cache"):
         assert f" T {name}\n" in symbols.stdout
 
 

@@ -122,7 +122,7 @@ def test_with_a_toolkit(checkout: Path, tmp_path: Path, torch_npu: Path) -> None
     assert "-shared" in link
     library = target / "fastattention_npu/libfastattn_npu.so"
     symbols = subprocess.run(["nm", "-D", str(library)], capture_output=True, text=True, check=True).stdout
-    for name in ("fastattn_npu_launch", "flash_attention_fwd"):
+    for name in ("fastattn_npu_launch", "flash_attention_fwd", "append_kv_cache"):
         assert f" T {name}\n" in symbols
     found = json.loads(python(target, "-c", INSTALLED))
     assert found["file"] == str(target / "fastattention_npu/__init__.py")

@@ -101,6 +101,80 @@ def test_key_counts_on_the_device() -> None:
     assert (lse.cpu() - lse_exact).abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
+@pytest.mark.parametrize("on_device", [True, False], ids=["tensor", "int"])
+def test_appending_to_a_cache(on_device: bool, dtype: torch.dtype) -> None:
+    """Grouped heads; in place, without an operator of CANN's and without a look at the device."""
+    generator = torch.Generator().manual_seed(1)
+    q, k, v, k_cache, v_cache = (
+        torch.randn(2, s, h, 64, generator=generator).to(dtype) for s, h in ((3, 4), (3, 2), (3, 2), (70, 2), (70, 2))
+    )
+    used = torch.tensor([31, 17], dtype=torch.int32) if on_device else 17
+    there = to_npu(q, k_cache, v_cache, k, v)
+    lengths = to_npu(used)[0] if on_device else used
+    out = fa.flash_attn_with_kvcache(*there, cache_seqlens=lengths, causal=True)
+    fa.flash_attn_with_kvcache(q, k_cache, v_cache, k, v, cache_seqlens=used, causal=True)  # appends to these
+    assert torch.equal(there[1].cpu(), k_cache)
+    assert torch.equal(there[2].cpu(), v_cache)
+    seqused = (used if on_device else torch.full((2,), used, dtype=torch.int32)) + 3
+    assert_right(out, q, k_cache, v_cache, causal=True, seqused_k=seqused)
+
+
+def test_the_append_alone_takes_pages_and_chosen_rows() -> None:
+    generator = torch.Generator().manual_seed(2)
+    new = [torch.randn(2, 5, 2, 32, generator=generator).half() for _ in range(2)]
+    caches = [torch.randn(6, 16, 2, 32, generator=generator).half() for _ in range(2)]
+    used = torch.tensor([14, 3], dtype=torch.int32)
+    table = torch.tensor([[3, 1], [0, 5]], dtype=torch.int32)
+    append = torch.ops.fastattn.append_kv_cache_
+    for index, pages in ((None, table), (torch.tensor([4, 1], dtype=torch.int32), None)):
+        start = used if pages is not None else used.clamp(max=11)
+        there = to_npu(*caches)
+        indices = [x if x is None else x.to(NPU) for x in (start, index, pages)]
+        lengths = append(*there, *to_npu(*new), *indices)
+        assert torch.equal(lengths.cpu(), append(*caches, *new, start, index, pages))
+        assert all(torch.equal(x.cpu(), y) for x, y in zip(there, caches, strict=True))
+
+
+def test_a_cache_on_the_device_that_is_full() -> None:
+    """Nobody may look at the length, so the kernel leaves out what has no room, and says what the cache holds."""
+    new, caches = torch.ones(2, 4, 1, 16).half(), torch.zeros(2, 8, 1, 16).half()
+    there = to_npu(caches, caches)
+    used = torch.tensor([6, 100], dtype=torch.int32).to(NPU)
+    lengths = torch.ops.fastattn.append_kv_cache_(*there, *to_npu(new, new), used)
+    torch.npu.synchronize()
+    assert lengths.cpu().tolist() == [8, 8]
+    for cache in there:
+        assert cache.cpu()[:, :, 0, 0].tolist() == [[0] * 6 + [1, 1], [0] * 8]
+
+
+def test_appends_in_a_graph() -> None:
+    """Each replay appends behind what the last one left: the lengths stay on the device."""
+    generator = torch.Generator().manual_seed(3)
+    q, k, v = (torch.randn(1, 1, h, 32, generator=generator).half() for h in (2, 1, 1))
+    caches = to_npu(*torch.zeros(2, 1, 20, 1, 32).half())
+    lengths = torch.tensor([2], dtype=torch.int32).to(NPU)
+    held = to_npu(q, k, v)
+
+    def step() -> torch.Tensor:
+        after = torch.ops.fastattn.append_kv_cache_(*caches, *held[1:], lengths)
+        lengths.copy_(after)
+        return fa.flash_attn_with_kvcache(held[0], *caches, cache_seqlens=lengths, causal=True)
+
+    step()
+    torch.npu.synchronize()
+    graph = torch.npu.NPUGraph()
+    with torch.npu.graph(graph):
+        out = step()
+    for count in (4, 5):
+        graph.replay()
+        torch.npu.synchronize()
+        assert lengths.cpu().tolist() == [count]
+        kept = [x.cpu() for x in caches]
+        assert torch.equal(kept[0][0, 2:count], k[0].expand(count - 2, -1, -1))
+        assert_right(out, q, *kept, causal=True, seqused_k=torch.tensor([count], dtype=torch.int32))
+
+
 def test_nothing_to_do() -> None:
     q, k, v = inputs(0, 16)
     assert fa.flash_attn_func(*to_npu(q, k, v)).shape == (1, 0, 2, 64)
