@@ -82,6 +82,12 @@ def sync_helpers(sources: Iterable[Source]) -> dict[str, str]:
             if called and all(re.fullmatch(PRIMITIVES, name) for name in called):
                 simple = len(called) == 1 and not re.search(r"\b(for|return)\b", body)
                 names[function.name] = re.sub(".*(Set|Wait)Flag", r"\1", called[0]).lower() if simple else ""
+    # ... or call nothing but such a function, as a ring's Init does.
+    for source in sources:
+        for function in source.functions if source.file.startswith("common/") else ():
+            called = re.findall(r"\b(\w+)\(", source.code[function.start : function.end])
+            if called and set(called) <= names.keys():
+                names.setdefault(function.name, "")
     return names
 
 
