@@ -17,7 +17,8 @@ import torch.multiprocessing as mp
 import fastattention_npu
 from fastattention_npu.distributed import RankFailedError, TensorParallelAttention
 from fastattention_npu.distributed.call import make_call
-from fastattention_npu.distributed.pipeline import Schedule, run_blocks
+from fastattention_npu.distributed.pipeline import run_blocks
+from fastattention_npu.distributed.schedule import Schedule
 from tests.test_fused_kernel import Case, make_ranks, reference
 
 TIMEOUT_S = 8
@@ -59,22 +60,23 @@ def _begin(job: Callable[..., Any], rank: int, ranks: int, folder: str, args: tu
     os._exit(0)
 
 
-def call_operator(case: Case, rank: int, group: Any, **changes: Any) -> torch.Tensor:
+def call_operator(
+    case: Case, rank: int, group: Any, device: torch.device | str = "cpu", **changes: Any
+) -> torch.Tensor:
     ranks, bias, options = make_ranks(case)
-    mine = ranks[rank]
+    q, k, v, w_o = (x.to(device) for x in (ranks[rank].q, ranks[rank].k, ranks[rank].v, ranks[rank].w_o))
+    bias = None if bias is None else bias.to(device)
     options = {name: options[name] for name in ("cu_seqlens_q", "cu_seqlens_k") if name in options}
     options |= {"causal": case.causal, "window_left": case.window[0], "window_right": case.window[1]}
     options |= {"blocks": case.blocks} | changes
-    return torch.ops.fastattn.attention_linear_allreduce(
-        mine.q, mine.k, mine.v, mine.w_o, bias, group.group_name, **options
-    )
+    return torch.ops.fastattn.attention_linear_allreduce(q, k, v, w_o, bias, group.group_name, **options)
 
 
 def _all_cases(rank: int, group: Any, cases: list[Case]) -> list[torch.Tensor]:
     return [call_operator(case, rank, group) for case in cases]
 
 
-def _check(outs: list[torch.Tensor], case: Case) -> None:
+def check(outs: list[torch.Tensor], case: Case) -> None:
     ranks, bias, _ = make_ranks(case)
     expected = reference(ranks, bias, case, torch.float64)
     allowed = 2 * (reference(ranks, bias, case, case.dtype).double() - expected).abs().max() + 1e-5
@@ -131,18 +133,18 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 def test_two_ranks_match_float64(two_ranks: list[dict[str, Any]]) -> None:
     for i, case in enumerate(case for case in CASES if case.ranks == 2):
-        _check([results["cases"][i] for results in two_ranks], case)
+        check([results["cases"][i] for results in two_ranks], case)
 
 
 def test_four_ranks_match_float64(tmp_path: Path) -> None:
     cases = [case for case in CASES if case.ranks == 4]
     results = spawn(_all_cases, 4, tmp_path, cases)
     for i, case in enumerate(cases):
-        _check([result[i] for result in results], case)
+        check([result[i] for result in results], case)
 
 
 def test_planned_blocks(two_ranks: list[dict[str, Any]]) -> None:
-    _check([results["planned"][0] for results in two_ranks], PLANNED)
+    check([results["planned"][0] for results in two_ranks], PLANNED)
 
 
 def test_same_bits_with_and_without_overlap_and_between_runs(two_ranks: list[dict[str, Any]]) -> None:
@@ -153,7 +155,7 @@ def test_same_bits_with_and_without_overlap_and_between_runs(two_ranks: list[dic
 
 
 def test_simulated_npus_behind_the_operator(two_ranks: list[dict[str, Any]]) -> None:
-    _check([results["simulated"] for results in two_ranks], SIMULATED)
+    check([results["simulated"] for results in two_ranks], SIMULATED)
 
 
 def test_module_splits_heads_and_compiles(two_ranks: list[dict[str, Any]]) -> None:
@@ -196,7 +198,7 @@ def test_one_rank_without_a_group() -> None:
     ranks, bias, _ = make_ranks(case)
     r = ranks[0]
     out = torch.ops.fastattn.attention_linear_allreduce(r.q, r.k, r.v, r.w_o, bias, "", causal=True)
-    _check([out], case)
+    check([out], case)
 
 
 def test_schema_and_fake_agree() -> None:

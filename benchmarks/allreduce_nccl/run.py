@@ -3,16 +3,19 @@
     torchrun --nproc-per-node 2 benchmarks/allreduce_nccl/run.py [--csv FILE]
 
 On GPUs over NCCL, one process each; without GPUs over gloo, at small sizes and for correctness only. Each row: the form
-that computes everything and then sends it, the pipelined form with the planner's blocks, computing alone, one
-all_reduce alone; hidden = (computing + all_reduce - pipelined) / all_reduce. Medians, of the slowest rank.
+that computes everything and then sends it, the form that the planner chose, computing alone, one all_reduce alone; in
+every repeat all four once, in random order (what a GPU did before decides on its clock), of the slowest rank. Times are
+medians, speed-up is the median of sequential / pipelined of each repeat with its quartiles;
+hidden = (computing + all_reduce - pipelined) / all_reduce.
+Where the planner keeps the sequential form ("not cut") both are the same code, and their ratio is the timing's noise.
 """
 
 import argparse
 import csv
 import os
+import random
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -21,12 +24,14 @@ import torch.distributed as dist
 import fastattention_npu  # noqa: F401  (registers the operator)
 from fastattention_npu.distributed import rates
 from fastattention_npu.distributed.call import Call, attend, make_call
-from fastattention_npu.distributed.pipeline import Schedule, project, run_blocks
+from fastattention_npu.distributed.pipeline import run_schedule
+from fastattention_npu.distributed.schedule import Schedule, project
 
 HEADS, KV_HEADS, HEAD_DIM, HIDDEN = 64, 8, 128, 8192  # Llama-2-70B
 GPU_TOKENS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 CPU_TOKENS = (64, 256)
-COLUMNS = ("tokens", "blocks", "sequential_ms", "pipelined_ms", "compute_ms", "allreduce_ms", "hidden", "speedup")
+TIMES = ("sequential_ms", "pipelined_ms", "compute_ms", "allreduce_ms")
+COLUMNS = ("tokens", "blocks", *TIMES, "hidden", "speedup", "speedup_q1", "speedup_q3")
 
 
 def make(tokens: int, ranks: int, device: torch.device) -> Call:
@@ -40,31 +45,28 @@ def make(tokens: int, ranks: int, device: torch.device) -> Call:
     return make_call(q, k, v, w_o, None, None, True, (-1, -1), None, None)
 
 
-def measure(work: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Median time in ms over all ranks' slowest, each run begun together."""
+def measure(works: Sequence[Callable[[], object]], device: torch.device, repeats: int) -> list[list[float]]:
+    """Times in ms of [repeat][work], of the slowest rank, each begun together."""
     times = []
+    order = random.Random(0)  # the same on all ranks
     for _ in range(repeats + 2):
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        dist.barrier()
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        took = torch.tensor([(time.perf_counter() - start) * 1e3], device=device)
-        dist.all_reduce(took, op=dist.ReduceOp.MAX)
-        times.append(float(took))
-    return statistics.median(times[2:])
+        row = [0.0] * len(works)
+        for i in order.sample(range(len(works)), len(works)):
+            row[i] = rates.timed_once(works[i], device, dist.group.WORLD) / 1e3
+        worst = torch.tensor(row, device=device)
+        dist.all_reduce(worst, op=dist.ReduceOp.MAX)
+        times.append(worst.tolist())
+    return times[2:]
 
 
 def check(call: Call, schedule: Schedule) -> None:
-    """Pipelined and sequential sums of the same blocks have the same bits, or differ by roundings of the all_reduce."""
+    """Pipelined and sequential sums differ by roundings; two runs by nothing."""
     group = dist.group.WORLD
-    pipelined = run_blocks(call, group, schedule)
-    one = run_blocks(call, group, Schedule((call.tokens,)))
+    pipelined = run_schedule(call, group, schedule)
+    one = run_schedule(call, group, Schedule((call.tokens,)))
     error = (pipelined.float() - one.float()).abs().max()
     assert error <= 4e-3 * one.float().abs().max(), f"pipelined and sequential differ by {error}"
-    assert torch.equal(pipelined, run_blocks(call, group, schedule)), "two runs differ"
+    assert torch.equal(pipelined, run_schedule(call, group, schedule)), "two runs differ"
 
 
 def row(tokens: int, device: torch.device, repeats: int) -> dict[str, object]:
@@ -77,22 +79,24 @@ def row(tokens: int, device: torch.device, repeats: int) -> dict[str, object]:
     def compute() -> None:
         project(attend(call, 0, call.tokens), call.w_o, None, out)
 
-    ms = {
-        "sequential_ms": measure(lambda: run_blocks(call, group, Schedule((call.tokens,))), device, repeats),
-        "pipelined_ms": measure(lambda: run_blocks(call, group, schedule), device, repeats),
-        "compute_ms": measure(compute, device, repeats),
-        "allreduce_ms": measure(lambda: dist.all_reduce(out), device, repeats),
-    }
+    works = [
+        lambda: run_schedule(call, group, Schedule((call.tokens,))),
+        lambda: run_schedule(call, group, schedule),
+        compute,
+        lambda: dist.all_reduce(out),
+    ]
+    times = measure(works, device, repeats)
+    ms = dict(zip(TIMES, (statistics.median(column) for column in zip(*times, strict=True)), strict=True))
+    low, middle, high = statistics.quantiles([row[0] / row[1] for row in times], n=4)
     hidden = (ms["compute_ms"] + ms["allreduce_ms"] - ms["pipelined_ms"]) / ms["allreduce_ms"]
-    text = "+".join(map(str, schedule.blocks)) + (" (projection)" if schedule.whole_attention else "")
-    return {"tokens": tokens, "blocks": text, **{k: round(x, 3) for k, x in ms.items()},
-            "hidden": round(hidden, 3), "speedup": round(ms["sequential_ms"] / ms["pipelined_ms"], 3)}  # fmt: skip
+    figures = ms | {"hidden": hidden, "speedup": middle, "speedup_q1": low, "speedup_q3": high}
+    return {"tokens": tokens, "blocks": str(schedule)} | {name: round(x, 3) for name, x in figures.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--csv", type=Path, help="write the table here")
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=31)
     parser.add_argument("--tokens", type=int, nargs="*", help="sequence lengths; default: 512 to 32768 on GPUs")
     options = parser.parse_args()
     gpu = torch.cuda.is_available()

@@ -63,3 +63,30 @@ class Kernel:
             self._function, *grid, *block, self.shared_bytes, ctypes.c_void_p(stream), arguments, None
         )
         _check(status, "launching an attention kernel")
+
+
+WAIT_AT_LEAST = 0  # CU_STREAM_WAIT_VALUE_GEQ: cyclic, (int)(value there - value) >= 0
+
+
+def copy_async(target: int, source: int, count_bytes: int, stream: int) -> None:
+    """Enqueue a copy between device addresses, a peer's among them; the copy engines do it."""
+    status = library().cuMemcpyDtoDAsync_v2(
+        ctypes.c_uint64(target), ctypes.c_uint64(source), ctypes.c_size_t(count_bytes), ctypes.c_void_p(stream)
+    )
+    _check(status, f"copying {count_bytes} bytes")
+
+
+def write_value(address: int, value: int, stream: int) -> None:
+    """Enqueue a 32-bit store, behind all that the stream has done before it; takes no multiprocessor."""
+    status = library().cuStreamWriteValue32_v2(
+        ctypes.c_void_p(stream), ctypes.c_uint64(address), ctypes.c_uint32(value & 0xFFFFFFFF), 0
+    )
+    _check(status, "writing a value in stream order")
+
+
+def wait_value(address: int, value: int, stream: int) -> None:
+    """Enqueue a wait until the 32-bit counter there is at least `value`; takes no multiprocessor."""
+    status = library().cuStreamWaitValue32_v2(
+        ctypes.c_void_p(stream), ctypes.c_uint64(address), ctypes.c_uint32(value & 0xFFFFFFFF), WAIT_AT_LEAST
+    )
+    _check(status, "waiting for a value in stream order")

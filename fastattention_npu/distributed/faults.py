@@ -2,7 +2,7 @@
 the others can name the rank that raised, or that says nothing any more."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -22,23 +22,44 @@ def named_failures(group: dist.ProcessGroup | None) -> Iterator[None]:
     if group is None:
         yield
         return
-    call = _calls[group.group_name] = _calls.get(group.group_name, 0) + 1
-    prefix = f"fastattn/{group.group_name}/{call}"
+    _calls[group.group_name] = _calls.get(group.group_name, 0) + 1
+    prefix = _prefix(group)
     store = dist.distributed_c10d._get_default_store()
     rank = dist.get_rank(group)
     try:
         yield
     except Exception as error:
-        first = _first_failure(store, prefix, rank, error)
-        if not _is_collective(error):
+        text = _explain(store, prefix, group, rank, error)
+        if text is None:
             raise
-        names = _silent_ranks(store, prefix, group, rank) if first is None else []
-        if first is not None:
-            raise RankFailedError(f"rank {first[0]} raised {first[1]}") from error
-        if names:
-            text = ", ".join(f"rank {name}" for name in names)
-            raise RankFailedError(f"{text} does not answer: it has died or hangs ({error})") from error
-        raise
+        raise RankFailedError(text) from error
+
+
+def explain_timeout(group: dist.ProcessGroup) -> Callable[[], str]:
+    """Says, once this rank's present call has outlasted the group's timeout, which rank it waited for."""
+    prefix, rank = _prefix(group), dist.get_rank(group)
+    store = dist.distributed_c10d._get_default_store()
+
+    def explain() -> str:
+        error = RuntimeError("timed out waiting for the other ranks")
+        return _explain(store, prefix, group, rank, error) or str(error)
+
+    return explain
+
+
+def _prefix(group: dist.ProcessGroup) -> str:
+    return f"fastattn/{group.group_name}/{_calls.get(group.group_name, 0)}"
+
+
+def _explain(store: dist.Store, prefix: str, group: dist.ProcessGroup, rank: int, error: Exception) -> str | None:
+    """Tells the others of this rank's error; the rank that an error of the communication is due to, if one is."""
+    first = _first_failure(store, prefix, rank, error)
+    if not _is_collective(error):
+        return None
+    if first is not None:
+        return f"rank {first[0]} raised {first[1]}"
+    names = ", ".join(f"rank {name}" for name in _silent_ranks(store, prefix, group, rank))
+    return f"{names} does not answer: it has died or hangs ({error})" if names else None
 
 
 def _first_failure(store: dist.Store, prefix: str, rank: int, error: Exception) -> tuple[int, str] | None:

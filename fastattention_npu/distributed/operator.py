@@ -14,8 +14,9 @@ from torch import Tensor
 from ..dispatch import Backend, current_backend
 from .call import Call, check_blocks, check_call, make_call
 from .faults import named_failures
-from .pipeline import Schedule, run_blocks
+from .pipeline import run_schedule
 from .rates import choose_schedule
+from .schedule import Schedule
 from .simulated import RankInputs, simulate_ranks
 
 NAME = "fastattn::attention_linear_allreduce"
@@ -78,8 +79,8 @@ def _implementation(
         if backend.name == "sim" and q.device.type == "cpu":
             out = _simulate(call, process_group, blocks, backend)
         else:
-            schedule = Schedule(tuple(blocks)) if blocks else choose_schedule(call, process_group)
-            out = run_blocks(call, process_group, schedule)
+            schedule = Schedule(tuple(blocks), exchange=True) if blocks else choose_schedule(call, process_group)
+            out = run_schedule(call, process_group, schedule)
     return out.view(*q.shape[:-2], w_o.size(0))
 
 

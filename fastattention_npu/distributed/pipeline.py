@@ -4,22 +4,20 @@ The all_reduce of a block is asynchronous: NCCL and HCCL run it on a stream of t
 next block is computed. No communication of our own, and the order of additions is the library's.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from .call import Call, attend
+from .exchange import run_exchange
+from .peer_links import peer_links
+from .schedule import Schedule, project
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """Tokens of each block. whole_attention: the attention is computed first and at once, and only its projection in
-    blocks: better where cutting the attention costs more than its overlap gains."""
-
-    blocks: tuple[int, ...]
-    whole_attention: bool = False
+def run_schedule(call: Call, group: dist.ProcessGroup | None, schedule: Schedule) -> Tensor:
+    """The call in the schedule's form; the library's AllReduce where peer memory is not at hand."""
+    links = peer_links(group, call.q.device) if schedule.exchange else None
+    return run_blocks(call, group, schedule) if links is None else run_exchange(call, links, schedule)
 
 
 def run_blocks(call: Call, group: dist.ProcessGroup | None, schedule: Schedule, *, overlap: bool = True) -> Tensor:
@@ -52,11 +50,3 @@ def wait(work: dist.Work, group: dist.ProcessGroup | None, device: torch.device)
         work.wait(group._get_backend(device).options._timeout)
     else:
         work.wait()
-
-
-def project(rows: Tensor, w_o: Tensor, bias: Tensor | None, out: Tensor) -> None:
-    """out = rows · w_oᵀ (+ bias), accumulated in fp32 by the library."""
-    if bias is None:
-        torch.mm(rows, w_o.t(), out=out)
-    else:
-        torch.addmm(bias, rows, w_o.t(), out=out)
