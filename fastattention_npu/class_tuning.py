@@ -1,11 +1,11 @@
 """The search for the tilings that ship: one for each class of shapes, judged on several shapes of the class.
 
-Two shapes of a class are searched as `tuning.tune` does; what is best there, and op_host's choice for each shape, is
-then simulated on all of them. A class's tiling comes with a bound on its modelled cost over that of op_host's own
-choice, below which it is used (default_tilings.py): no shape below it may be slower than op_host's choice. The pair
-with the largest gain ships, if that is at least GAIN and comes from LEAST_USED shapes; otherwise the class has a file
-without fields, and op_host keeps choosing. Costs are modelled and simulated cycles; nothing here was measured on a
-card.
+The first shape of a class, and the second if it is cheap, are searched as `tuning.tune` does; what is best there, and
+op_host's choice for each shape, is then simulated on all of them. A class's tiling comes with a bound on its modelled
+cost over that of op_host's own choice, below which it is used (default_tilings.py): no shape below it may be slower
+than op_host's choice. The pair with the largest gain ships, if that is at least GAIN and comes from LEAST_USED
+shapes; otherwise the class has a file without fields, and op_host keeps choosing. Costs are modelled and simulated
+cycles; nothing here was measured on a card.
 """
 
 import math
@@ -20,7 +20,8 @@ from .tuning import CLASS_FIELDS, MODELLED_BEST, ROUNDS, Candidate, Fields, Foll
 
 GAIN = 1.01  # less than the model's own resolution is not worth a file
 LEAST_USED = 2  # shapes: one alone says nothing about its class
-SEARCHED = 2  # shapes of a class
+SEARCHED = 2  # shapes of a class at most
+SEARCHED_PAIRS = 70e6  # of query and key: a second shape with more is not searched
 FINALISTS = 8  # of each searched shape that are simulated on the others
 DIMS = (128, 64)
 MASKS = (False, True)  # causal
@@ -31,7 +32,7 @@ SHAPES: Mapping[str, Sequence[tuple[int, int, int]]] = {
     "4k_few": ((4096, 1, 1), (2048, 8, 8), (2048, 1, 1), (4096, 4, 1)),
     "4k_many": ((2048, 24, 24), (4096, 8, 8), (4096, 24, 24), (2048, 32, 8)),
     "16k_few": ((8192, 1, 1), (16384, 1, 1)),
-    "16k_many": ((8192, 4, 4), (16384, 2, 2), (8192, 8, 2)),
+    "16k_many": ((8192, 3, 3), (16384, 2, 2), (8192, 4, 1)),
 }
 
 
@@ -77,7 +78,7 @@ def _gain(shapes: Iterable[ClassShape], bound: float) -> float:
 def classes() -> dict[str, list[dict[str, Any]]]:
     """The problems (op_host's words) of every class that ships, by its name, the most used first."""
     found = {}
-    for (name, shapes), d, causal in product(SHAPES.items(), DIMS, MASKS):
+    for d, (name, shapes), causal in product(DIMS, SHAPES.items(), MASKS):
         problems = [problem_of(*sizes, d, causal) for sizes in shapes]
         (found_name,) = {shape_class(problem) for problem in problems}
         assert found_name.endswith(name), f"{found_name} is not {name}"
@@ -88,6 +89,11 @@ def classes() -> dict[str, list[dict[str, Any]]]:
 def problem_of(s: int, heads: int, key_heads: int, d: int, causal: bool) -> dict[str, Any]:
     sizes = {"b": 1, "s_q": s, "s_kv": s, "h_q": heads, "h_kv": key_heads, "d": d}
     return sizes | {"dtype": "fp16", "layout": "bshd", "causal": causal}
+
+
+def pairs_of(problem: Mapping[str, Any]) -> int:
+    """Pairs of query and key of all heads: what a simulation's time grows with."""
+    return problem["b"] * problem["h_q"] * problem["s_q"] * problem["s_kv"]
 
 
 def tune_class(
@@ -101,7 +107,9 @@ def tune_class(
     """The tiling that is best for the problems of a class on a SoC (flat values); see the top of this file."""
     searches = [Search(problem, soc, workers, CLASS_FIELDS) for problem in problems]
     finalists: list[Fields] = []
-    for search in searches[:SEARCHED]:
+    for i, search in enumerate(searches[:SEARCHED]):
+        if i > 0 and pairs_of(problems[i]) > SEARCHED_PAIRS:
+            continue
         search.climb(follow, best, rounds)
         finalists += [dict(one.fields) for one in search.ranked()[:FINALISTS]]
     finalists += [search.own_fields() for search in searches]
