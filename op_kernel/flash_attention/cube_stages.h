@@ -1,6 +1,8 @@
 // Cube core of the FlashAttention forward kernel: both products of the level-1 blocks, in the order that block_loop.h
-// asks for. Interleaved, the scores of a block wait for the output that follows them, and steps of both alternate:
-// the tile that leaves L0C is hidden behind the other product.
+// asks for. Interleaved, the scores of a block wait for the output that follows them, and steps of both alternate: the
+// tile that leaves L0C is hidden behind the other product. Where a block of scores is shorter than the one of P·V
+// beside it, as at the diagonal, the scores of the next block begin early; its last step, which hands the block over,
+// waits for its turn.
 #pragma once
 #include "output_steps.h"
 #include "score_steps.h"
@@ -24,7 +26,12 @@ public:
     __aicore__ inline void ComputeScores(const Block& block, const Block* next)
     {
         const FlashAttentionTiling& tiling = *memory_.tiling;
-        scores_.Begin(block, next);
+        if (early_) {
+            scores_.Follow(next);
+            early_ = false;
+        } else {
+            scores_.Begin(block, next);
+        }
         if (tiling.interleave == 0 || ++begun_ <= tiling.preload) {
             RunSteps();
         }
@@ -47,20 +54,35 @@ public:
 private:
     __aicore__ inline void RunSteps()
     {
-        while (!scores_.Done() || !output_.Done()) {
-            if (!scores_.Done()) {
-                scores_.Step();
+        while (!output_.Done() || (!early_ && !scores_.Done())) {
+            if (scores_.Done() && !early_ && memory_.tiling->interleave != 0) {
+                early_ = scores_.BeginNext();
             }
-            if (!output_.Done()) {
+            const bool scoresWait = early_ ? scores_.LastStep() : scores_.Done();
+            if (!output_.Done() && (scoresWait || OutputIsNext())) {
                 output_.Step();
+                --scoresAhead_;
+            } else {
+                scores_.Step();
+                ++scoresAhead_;
             }
         }
+        scoresAhead_ = 0;
+    }
+
+    // Steps of both alternate. But a new sum in L0C waits until the one before it has been stored: two tiles of scores
+    // fill that time.
+    __aicore__ inline bool OutputIsNext() const
+    {
+        return scoresAhead_ > 1 || (scoresAhead_ == 1 && !output_.StartsTile());
     }
 
     CubeMemory<T> memory_;
     ScoreSteps<T> scores_;
     OutputSteps<T> output_;
     uint32_t begun_ = 0;
+    bool early_ = false;       // the scores under way are of a block that ComputeScores has not named yet
+    int32_t scoresAhead_ = 0;  // steps
 };
 
 }  // namespace fastattn

@@ -34,11 +34,17 @@ public:
         }
         runsOn_ = false;
         block_ = block;
+        first_ = taken_;
+        Follow(next);
+    }
+
+    // What comes behind the block.
+    __aicore__ inline void Follow(const Block* next)
+    {
         hasNext_ = next != nullptr;
         if (hasNext_) {
             next_ = *next;
         }
-        first_ = taken_;
     }
 
     // The slot of the block's so many-eth tile, which has come.

@@ -27,13 +27,16 @@ public:
 
     __aicore__ inline bool Done() const { return done_; }
 
+    // The next step begins another sum in L0C.
+    __aicore__ inline bool StartsTile() const { return col_ == 0; }
+
     // O_partial (rows x headDimV, fp32) += P·V of l0TileKv keys; the last step of a query tile stores it.
     __aicore__ inline void Step()
     {
         const FlashAttentionTiling& t = *m_->tiling;
         const uint32_t rows = Least(block_.rows - row_, t.l0TileQ);
         StartTiles();
-        const uint32_t depth = Least(block_.cols - col_, t.l0TileKv);
+        const uint32_t depth = Least(ColumnsOfTile(t, block_, row_) - col_, t.l0TileKv);
         const uint32_t slotA = m_->ringA.Acquire();
         const uint32_t strip = Fractals(rows) * FRACTAL_ROWS;
         LoadLeft(m_->Left(slotA), m_->LeftL1(m_->l1.p, slotP_)[col_ % t.l1TileP * strip],
@@ -78,14 +81,15 @@ private:
     {
         const FlashAttentionTiling& t = *m_->tiling;
         const uint32_t rows = Least(block_.rows - loadRow_, t.l0TileQ);
-        const uint32_t cols = Least(block_.cols - loadCol_, t.l1TileP);
+        const uint32_t tileCols = ColumnsOfTile(t, block_, loadRow_);
+        const uint32_t cols = Least(tileCols - loadCol_, t.l1TileP);
         nextP_ = m_->ringP.Acquire();
         LoadRowsToL1(m_->LeftL1(m_->l1.p, nextP_),
                      m_->gmP[ProbabilityOffset(t, block_.index % t.ring, loadRow_, loadCol_)], rows, cols, t.l1TileP,
                      Fractals(rows) * FRACTAL_ROWS);  // [rows, keys]
         m_->ringP.Publish(nextP_);
         loadCol_ += cols;
-        if (loadCol_ == block_.cols) {
+        if (loadCol_ == tileCols) {
             loadCol_ = 0;
             loadRow_ += rows;
         }
@@ -96,7 +100,7 @@ private:
         const FlashAttentionTiling& t = *m_->tiling;
         const uint32_t tileV = col_ / t.l1TileV;
         col_ += depth;
-        const bool lastKeys = col_ == block_.cols;
+        const bool lastKeys = col_ == ColumnsOfTile(t, block_, row_);
         const bool lastRows = row_ + rows == block_.rows;
         if (lastKeys || col_ % t.l1TileP == 0) {
             m_->ringP.Release(slotP_);

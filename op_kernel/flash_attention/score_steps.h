@@ -20,9 +20,40 @@ public:
     {
         block_ = block;
         tiles_ = CeilDiv(block.rows, m_->tiling->l0TileQ);
-        turn_ = l1Col_ = l0Col_ = 0;
+        l1Col_ = l0Col_ = 0;
+        turn_ = NextTurn(0);
+        queryDue_ = block.first;
         done_ = false;
-        keys_.Begin(block, next);
+        keys_.Begin(block, nullptr);
+        Follow(next);
+    }
+
+    // What comes behind the block.
+    __aicore__ inline void Follow(const Block* next)
+    {
+        hasNext_ = next != nullptr;
+        if (hasNext_) {
+            next_ = *next;
+            keys_.Follow(next);
+        }
+    }
+
+    // Goes on with the block behind the one that is done, if there is one.
+    __aicore__ inline bool BeginNext()
+    {
+        if (hasNext_) {
+            Begin(Block(next_), nullptr);
+            return true;
+        }
+        return false;
+    }
+
+    // The next step is the block's last.
+    __aicore__ inline bool LastStep() const
+    {
+        const uint32_t cols = ColumnsOfTurn(turn_);
+        return l0Col_ + m_->tiling->l0TileKv >= cols && NextTurn(turn_ + 1) == tiles_ &&
+               l1Col_ + m_->tiling->l1TileKv >= block_.cols;
     }
 
     __aicore__ inline bool Done() const { return done_; }
@@ -31,11 +62,11 @@ public:
     __aicore__ inline void Step()
     {
         const FlashAttentionTiling& t = *m_->tiling;
-        const uint32_t l1Cols = Least(block_.cols - l1Col_, t.l1TileKv);
-        const uint32_t row0 = RowOfTurn();
+        const uint32_t l1Cols = ColumnsOfTurn(turn_);
+        const uint32_t row0 = RowOfTurn(turn_);
         const uint32_t rows = Least(block_.rows - row0, t.l0TileQ);
         if (l0Col_ == 0) {
-            StartTiles(row0, rows, l1Cols);
+            StartTiles(row0, rows);
         }
         const uint32_t cols = Least(l1Cols - l0Col_, t.l0TileKv);
         const uint32_t slotB = m_->ringB.Acquire();
@@ -61,18 +92,36 @@ public:
     }
 
 private:
-    // The query tile whose turn it is. Every other tile of K takes them in reverse, so that the one in L0A stays there.
-    __aicore__ inline uint32_t RowOfTurn() const
+    // First row of the query tile whose turn it is. Every other tile of K takes them in reverse, so that the one in L0A
+    // stays there.
+    __aicore__ inline uint32_t RowOfTurn(uint32_t turn) const
     {
-        return (reverse_ ? tiles_ - 1 - turn_ : turn_) * m_->tiling->l0TileQ;
+        return (reverse_ ? tiles_ - 1 - turn : turn) * m_->tiling->l0TileQ;
+    }
+
+    // Columns that it has in the tile of K.
+    __aicore__ inline uint32_t ColumnsOfTurn(uint32_t turn) const
+    {
+        const uint32_t cols = ColumnsOfTile(*m_->tiling, block_, RowOfTurn(turn));
+        return cols > l1Col_ ? Least(cols - l1Col_, m_->tiling->l1TileKv) : 0;
+    }
+
+    // The first turn from this one on that has any; the number of turns if none has.
+    __aicore__ inline uint32_t NextTurn(uint32_t turn) const
+    {
+        while (turn < tiles_ && ColumnsOfTurn(turn) == 0) {
+            ++turn;
+        }
+        return turn;
     }
 
     // The first tile of a query tile and a tile of K: what it needs in L1 and L0A.
-    __aicore__ inline void StartTiles(uint32_t row0, uint32_t rows, uint32_t l1Cols)
+    __aicore__ inline void StartTiles(uint32_t row0, uint32_t rows)
     {
         const FlashAttentionTiling& t = *m_->tiling;
-        if (block_.first && turn_ == 0 && l1Col_ == 0) {
+        if (queryDue_) {
             LoadQuery();
+            queryDue_ = false;
         }
         if (!held_ || row0_ != row0) {
             ReleaseTile();
@@ -85,12 +134,10 @@ private:
             held_ = true;
             row0_ = row0;
         }
-        if (block_.last && turn_ + 1 == tiles_ && l1Col_ + l1Cols == block_.cols) {
+        if (block_.last && NextTurn(turn_ + 1) == tiles_ && l1Col_ + t.l1TileKv >= block_.cols) {
             m_->ringQ.Release(slotQ_);
         }
-        if (turn_ == 0) {
-            slotK_ = keys_.Take(l1Col_ / t.l1TileKv);
-        }
+        slotK_ = keys_.Take(l1Col_ / t.l1TileKv);
     }
 
     // Columns within the tile of K first, then query tiles, then tiles of K.
@@ -101,14 +148,15 @@ private:
             return;
         }
         l0Col_ = 0;
-        if (++turn_ < tiles_) {
+        turn_ = NextTurn(turn_ + 1);
+        if (turn_ < tiles_) {
             return;
         }
         keys_.DoneWith(l1Col_ / m_->tiling->l1TileKv);
-        turn_ = 0;
         reverse_ = !reverse_;
-        l1Col_ += l1Cols;
-        done_ = l1Col_ == block_.cols;
+        l1Col_ += m_->tiling->l1TileKv;
+        turn_ = NextTurn(0);
+        done_ = l1Col_ >= block_.cols;
         if (!done_) {
             return;
         }
@@ -139,6 +187,8 @@ private:
     CubeMemory<T>* m_ = nullptr;
     KeyStream<T> keys_;
     Block block_{};
+    Block next_{};
+    bool hasNext_ = false;
     uint32_t tiles_ = 0;  // query tiles of the block
     uint32_t turn_ = 0;   // how many of them have had the tile of K
     uint32_t l1Col_ = 0;  // of the tile of K within the block
@@ -147,6 +197,7 @@ private:
     uint32_t slotK_ = 0;
     uint32_t slotA_ = 0;
     uint32_t row0_ = 0;  // of the query tile in L0A
+    bool queryDue_ = false;
     bool held_ = false;  // ... if there is one
     bool reverse_ = false;
     bool done_ = true;

@@ -153,23 +153,24 @@ private:
     // blockRow: row within the block; row: row within this core's share.
     __aicore__ inline void SoftmaxStrip(const Block& block, uint32_t blockRow, uint32_t row, uint32_t rows)
     {
-        const uint32_t pitch = static_cast<uint32_t>(RoundUp(block.cols, MASK_ROW_ALIGN_ELEMS));
+        const uint32_t cols = ColumnsOfTile(*tiling_, block, blockRow);
+        const uint32_t pitch = static_cast<uint32_t>(RoundUp(cols, MASK_ROW_ALIGN_ELEMS));
         const bool widens = tiling_->sExchange != EXCHANGE_FP32;
         const uint32_t slot = ringS_.Acquire();
-        Strip s{widens ? Ub<float>(ub_.sWide, 0) : Ub<float>(ub_.s, slot), rows, block.cols, pitch};
+        Strip s{widens ? Ub<float>(ub_.sWide, 0) : Ub<float>(ub_.s, slot), rows, cols, pitch};
         LoadScores(s, slot, block, blockRow);
         if (widens) {
             ringS_.Release(slot);
         }
         modifiers_.Apply(s, block, blockRow);
-        s.cols = static_cast<uint32_t>(RoundUp(block.cols, REPEAT_FP32_ELEMS));
+        s.cols = static_cast<uint32_t>(RoundUp(cols, REPEAT_FP32_ELEMS));
 
         const UbFloat spread = Ub<float>(ub_.broadcast, 0);  // [rows, 8]
         FindMaxima(s);
         UpdateRowMax(block, row, rows, spread);
         ScaleAndShiftRows(s, Ub<float>(ub_.scale, 0), spread);
         ExpRows(s);
-        StoreProbabilities(s, block, blockRow);
+        StoreProbabilities(s, cols, block, blockRow);
         BeginSums(block, row, s);
         if (!widens) {
             ringS_.Release(slot);
@@ -279,7 +280,7 @@ private:
         }
     }
 
-    __aicore__ inline void StoreProbabilities(const Strip& s, const Block& block, uint32_t blockRow)
+    __aicore__ inline void StoreProbabilities(const Strip& s, uint32_t cols, const Block& block, uint32_t blockRow)
     {
         UbOutRing& ring = output_.RowRing();
         const uint32_t slot = ring.Acquire();
@@ -288,14 +289,13 @@ private:
         ring.Publish(slot);
         ring.Await(slot);
         const uint32_t tile = tiling_->l1TileP;
-        for (uint32_t col = 0; col < block.cols; col += tile) {
-            const uint32_t left = block.cols - col;
-            const uint32_t cols = left < tile ? left : tile;
-            const uint32_t usedBlocks = (cols + C0_B16_ELEMS - 1) / C0_B16_ELEMS;
+        for (uint32_t col = 0; col < cols; col += tile) {
+            const uint32_t width = cols - col < tile ? cols - col : tile;
+            const uint32_t usedBlocks = (width + C0_B16_ELEMS - 1) / C0_B16_ELEMS;
             AscendC::DataCopyPad(
                 gmP_[ProbabilityOffset(*tiling_, block.index % tiling_->ring, blockRow, col)], p[col],
-                AscendC::DataCopyExtParams(s.rows, cols * HALF_BYTES, s.pitch / C0_B16_ELEMS - usedBlocks,
-                                           (tile - cols) * HALF_BYTES, 0));
+                AscendC::DataCopyExtParams(s.rows, width * HALF_BYTES, s.pitch / C0_B16_ELEMS - usedBlocks,
+                                           (tile - width) * HALF_BYTES, 0));
         }
         ring.Release(slot);
     }
