@@ -62,6 +62,7 @@ class RunResult:
             "shape": self.shape.as_dict(),
             "dtype": self.shape.dtype,
             "tiling": self.plan.get("tiling"),
+            "chosen_by": self.plan.get("chosen_by"),
             "max_abs_err": self.out.max_abs_err,
             "rel_err": self.out.rel_err,
             "ref_rel_err": self.out.ref_rel_err,

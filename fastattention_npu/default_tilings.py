@@ -21,10 +21,12 @@ NOT_SIMULATED = ("softcap", "has_alibi", "has_sinks", "has_seq_used_kv", "has_cu
 
 @dataclass(frozen=True)
 class DefaultTiling:
-    """fields: what op_host is given. bound: of the modelled cost with them over that of op_host's own choice."""
+    """fields: what op_host is given. bound: of the modelled cost with them over that of op_host's own choice. name:
+    <soc>/<shape class>."""
 
     fields: Mapping[str, int | str]
     bound: float
+    name: str
 
     def suits(self, plan: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
         """Whether a plan with these fields is to be preferred to op_host's own."""
@@ -51,8 +53,9 @@ def _load(path: Path) -> DefaultTiling | None:
     if not path.is_file():
         return None
     fields = load_tiling(path).fields
+    name = f"{path.parent.name}/{path.stem}"
     tuned = read_mapping(path).get("tuned", {})
-    return DefaultTiling(fields, float(tuned.get("modelled_over_own", 1.0))) if fields else None
+    return DefaultTiling(fields, float(tuned.get("modelled_over_own", 1.0)), name) if fields else None
 
 
 def default_tiling(problem: Mapping[str, Any], soc: str) -> DefaultTiling | None:

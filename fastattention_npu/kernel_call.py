@@ -51,16 +51,15 @@ class KernelCall:
 
 def plan_problem(problem: Mapping[str, Any], soc: SocConfig, tiling: TilingConfig | None = None) -> dict[str, Any]:
     """op_host's plan of a problem (keys b s_q s_kv h_q h_kv d dtype layout causal softmax_scale strides
-    has_seq_used_kv ...); raises ValueError with every reason if there is none. Without a tiling the shipped one of the
-    problem's shape class stands beside op_host's own choice (default_tilings.py). Plans are kept, since a launch on an
-    NPU waits for one.
+    has_seq_used_kv ...), and under `chosen_by` what it started from; raises ValueError with every reason if there is
+    none. Without a tiling the shipped one of the problem's shape class stands beside op_host's own choice
+    (default_tilings.py). Plans are kept, since a launch on an NPU waits for one.
     """
-    fields = dict(tiling.fields) if tiling else None
     values = soc.values()
-    key = repr((sorted(problem.items()), sorted(values.items()), fields and sorted(fields.items())))
+    key = repr((sorted(problem.items()), sorted(values.items()), tiling))
     plan = _plans.get(key)
     if plan is None:
-        plan = _plan(dict(problem), soc.name, values, fields)
+        plan = _plan(dict(problem), soc.name, values, tiling)
         if len(_plans) >= PLANS_KEPT:
             _plans.clear()
         _plans[key] = plan
@@ -71,15 +70,17 @@ PLANS_KEPT = 1024
 _plans: dict[str, dict[str, Any]] = {}
 
 
-def _plan(
-    problem: dict[str, Any], soc: str, soc_values: dict[str, Any], fields: dict[str, Any] | None
-) -> dict[str, Any]:
-    own = core().plan(problem, soc_values, fields or {})
-    default = default_tiling(problem, soc) if fields is None else None
+def _plan(problem: dict[str, Any], soc: str, soc_values: dict[str, Any], tiling: TilingConfig | None) -> dict[str, Any]:
+    if tiling is not None:
+        chosen = f"op_host from {tiling.source or 'a tiling'}"
+        return core().plan(problem, soc_values, dict(tiling.fields)) | {"chosen_by": chosen}
+    own = core().plan(problem, soc_values, {}) | {"chosen_by": "op_host"}
+    default = default_tiling(problem, soc)
     if default is not None:
         with suppress(ValueError):  # it does not fit this problem
             shipped = core().plan(problem, soc_values, dict(default.fields))
-            return shipped if default.suits(shipped, own) else own
+            if default.suits(shipped, own):
+                return shipped | {"chosen_by": f"op_host from the shipped {default.name}"}
     return own
 
 

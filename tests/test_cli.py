@@ -151,7 +151,7 @@ def test_plan_shows_tiling_buffers_and_cost(shape: str, capsys: pytest.CaptureFi
     assert row["soc"] == "ascend910b3"
     status, out, _ = run(capsys, "plan", shape)
     assert status == 0
-    for word in ("block_q", "l1K", "ubRowMax", "workspace", "modelled cost", "fixpipe"):
+    for word in ("block_q", "l1K", "ubRowSum", "workspace", "modelled cost", "fixpipe"):
         assert word in out
     assert max(map(len, out.splitlines())) <= 130
 

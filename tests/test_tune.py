@@ -134,6 +134,7 @@ def test_a_shipped_tiling_is_used_and_not_slower_than_op_hosts_choice(file: Path
     problem, soc = cheapest_used(file), load_soc(tuned["soc"])
     plan = plan_problem(problem, soc)
     assert {name: plan["tiling"][name] for name in fields} == dict(fields), "the plan starts from it"
+    assert plan["chosen_by"] == f"op_host from the shipped {soc.name}/{file.stem}"
     assert gain_of_default(problem, soc) >= 1.0
 
 
@@ -144,7 +145,7 @@ def test_a_shipped_tiling_is_used_within_its_bound_only(monkeypatch: pytest.Monk
     folder.mkdir(parents=True)
     monkeypatch.setattr(default_tilings, "config_root", lambda: tmp_path)
     file = folder / f"{default_tilings.shape_class(SMALL)}.yaml"
-    own = _core.plan(SMALL, soc.values(), {})
+    own = _core.plan(SMALL, soc.values(), {}) | {"chosen_by": "op_host"}
 
     def planned(text: str, **changes: Any) -> dict[str, Any]:
         default_tilings._load.cache_clear()
@@ -153,7 +154,9 @@ def test_a_shipped_tiling_is_used_within_its_bound_only(monkeypatch: pytest.Monk
         return plan_problem(SMALL | changes, soc)
 
     slow = "block_q: 16\nblock_kv: 256\nstrip_rows: 8\n"
-    assert planned("tuned: {modelled_over_own: 9.0}\n" + slow)["tiling"]["block_q"] == 16
+    used = planned("tuned: {modelled_over_own: 9.0}\n" + slow)
+    assert used["tiling"]["block_q"] == 16
+    assert used["chosen_by"] == "op_host from the shipped ascend910b2/d64_causal_1k_few"
     larger = SMALL | {"s_q": 1024, "s_kv": 1024, "h_q": 8, "h_kv": 8}
     assert default_tilings.shape_class(larger) == file.stem
     assert gain_of_default(larger, soc) < 0.9, "the test of the shipped files would notice"

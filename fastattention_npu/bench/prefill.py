@@ -79,7 +79,7 @@ def simulate(case: Case, soc: SocConfig) -> dict[str, Any]:
         "time_us": time_us, "tflops": 2 * case.useful_macs() / time_us / 1e6,
         "cube_utilisation": case.useful_macs() / peak_macs / cycles,
         "limit_cycles": round(limit), "bottleneck": plan["model"]["bottleneck"], "efficiency": limit / cycles,
-        "standard_cycles": round(sum(standard_cycles(problem, values))),
+        "chosen_by": plan["chosen_by"], "standard_cycles": round(sum(standard_cycles(problem, values))),
     }  # fmt: skip
     for name in BASELINES:
         baseline = core().plan(problem, values, dict(load_tiling(name).fields))

@@ -35,6 +35,7 @@ def describe(shape: ShapeConfig, soc: SocConfig, plan: Mapping[str, Any]) -> str
         [
             shape_line(shape),
             f"plan for {soc.name}: {plan['block_dim']} core groups, workspace {byte_text(plan['workspace_bytes'])}",
+            f"chosen by {plan['chosen_by']}",
             "",
             "tiling",
             indent(_columns(scalars)),

@@ -90,6 +90,7 @@ def _sim_lines(result: RunResult) -> list[str]:
     return [
         f"backend     sim: {backend.soc.name}, SIMULATED (no chip was involved), checks {_on(backend.checks)}",
         "tiling      " + " ".join(f"{key}={tiling[key]}" for key in fields if key in tiling),
+        f"            chosen by {result.plan['chosen_by']}",
         f"time        {time}",
         f"rate        {x['tflops']:.1f} TFLOPS simulated, {share}",
         f"limit       {limit}, busiest pipe {x['bottleneck']}",
