@@ -92,10 +92,15 @@ def launch_flash_attention(
     )
     wall_s = time.perf_counter() - start_s
     warn_of(figures.get("warning_texts", ()))
+    fill_behind_sequences(out, lse, options)
+    return Launch((out, lse), SimReport(soc.name, plan, figures, wall_s))
+
+
+def fill_behind_sequences(out: Tensor, lse: Tensor, options: Options) -> None:
+    """Tokens behind the last packed sequence, which the kernel does not write: they belong to none."""
     if options.cu_seqlens_q is not None:
         end = int(options.cu_seqlens_q[-1])
-        out[end:], lse[:, end:] = 0, -torch.inf  # tokens behind the last sequence belong to none
-    return Launch((out, lse), SimReport(soc.name, plan, figures, wall_s))
+        out[end:], lse[:, end:] = 0, -torch.inf
 
 
 def plan_call(q: Tensor, k: Tensor, v: Tensor, options: Options, p: Problem, backend: Backend) -> dict[str, Any]:

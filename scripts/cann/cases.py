@@ -13,20 +13,25 @@ import torch
 from torch import Tensor
 
 from fastattention_npu import _native, backends, reference
-from fastattention_npu.arguments import TORCH_DTYPES
+from fastattention_npu.arguments import check_arguments
 from fastattention_npu.config import ShapeConfig, load_shape
 from fastattention_npu.dispatch import Backend, make_backend
-from fastattention_npu.kernel_call import KERNEL, device_constants
+from fastattention_npu.kernel_call import KERNEL, KernelCall, extent_bytes, make_call
+from fastattention_npu.options import Options
+from fastattention_npu.sim.launch import fill_behind_sequences
 
 CASES = Path(__file__).parent / "cases"
 
 
 @dataclass(frozen=True)
 class Case:
+    """arguments: of the operator. call: the launch that it comes to, over empty outputs."""
+
     shape: ShapeConfig
     backend: Backend
     arguments: Mapping[str, Any]
-    plan: Mapping[str, Any]
+    options: Options
+    call: KernelCall
 
     @property
     def name(self) -> str:
@@ -34,70 +39,65 @@ class Case:
 
 
 def load(path: Path, soc: str) -> Case:
-    """soc: as CANN names it; Ascend910B1 is configs/soc/ascend910b1.yaml."""
+    """soc: as CANN names it; Ascend910B1 is configs/soc/ascend910b1.yaml. ValueError if the kernel refuses a shape."""
     shape = load_shape(path)
-    if shape.layout != "bshd":
-        raise ValueError(f"{path}: layout = {shape.layout}: must be bshd, the layout that run_case writes")
     backend = make_backend("sim", soc=soc.lower())
+    assert backend.soc is not None, "a sim backend has a SoC"
     arguments = backends.make_inputs(shape)
-    if arguments.get("attn_mask") is not None:
-        raise ValueError(f"{path}: attn_mask: must be left out; run_case reads no mask tensor")
-    return Case(shape, backend, arguments, backends.plan_shape(shape, backend))
+    options = Options(**{name: x for name, x in arguments.items() if name not in ("q", "k", "v")})
+    q, k, v = (arguments[name] for name in ("q", "k", "v"))
+    p = check_arguments(q, k, v, options, "sim")
+    out, lse = q.new_empty(p.out_shape), torch.empty(p.lse_shape)
+    return Case(shape, backend, arguments, options, make_call(q, k, v, out, lse, options, p, backend.soc, None))
 
 
 def write(case: Case, folder: Path) -> None:
     """Fills the folder with case.txt, the tiling and every input."""
     folder.mkdir(parents=True, exist_ok=True)
-    tiling = case.plan["tiling"]
-    constants = device_constants(tiling["mask_block"], tiling["mask"])
-    files = {"tiling": case.plan["tiling_bytes"], "mask": constants.tobytes()}
-    operands = _native.core().kernels()[KERNEL]["operands"]
-    given = {name: case.arguments.get(name) for name in operands}
-    files |= {name: raw_bytes(x) for name, x in given.items() if isinstance(x, Tensor)}
+    plan = case.call.plan
+    files = {"tiling": plan["tiling_bytes"], "mask": case.call.constants.tobytes()}
+    files |= {name: raw_bytes(x) for name, x in case.call.read.items()}
     for name, content in files.items():
         (folder / f"{name}.bin").write_bytes(content)
-    lines = [f"kernel {KERNEL}", f"block_dim {case.plan['block_dim']}", "tiling tiling.bin"]
-    outputs = output_shapes(case.shape)
-    for name in operands:
+    lines = [f"kernel {KERNEL}", f"block_dim {plan['block_dim']}", "tiling tiling.bin"]
+    for name in _native.core().kernels()[KERNEL]["operands"]:
         if name in files:
             lines.append(f"in {name}.bin")
-        elif name in outputs:
-            lines.append(f"out {name}.bin {outputs[name][0].numel() * outputs[name][1].itemsize}")
-        elif name == "workspace" and case.plan["workspace_bytes"]:
-            lines.append(f"scratch {case.plan['workspace_bytes']}")
+        elif name in case.call.written:
+            lines.append(f"out {name}.bin {extent_bytes(case.call.written[name])}")
+        elif name == "workspace" and plan["workspace_bytes"]:
+            lines.append(f"scratch {plan['workspace_bytes']}")
         else:
             lines.append("absent")
     (folder / "case.txt").write_text("\n".join(lines) + "\n")
 
 
 def raw_bytes(x: Tensor) -> bytes:
-    return x.contiguous().view(torch.uint8).numpy().tobytes()
-
-
-def output_shapes(shape: ShapeConfig) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    o = torch.Size((shape.b, shape.s_q, shape.h_q, shape.head_dim_v))
-    return {
-        "o": (o, TORCH_DTYPES[shape.dtype]),
-        "lse": (torch.Size((shape.b, shape.h_q, shape.s_q)), torch.float32),
-    }
+    """The memory from the tensor's first element to its last, whatever its strides."""
+    memory = x.as_strided((extent_bytes(x) // x.element_size(),), (1,))
+    return memory.contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def judge(case: Case, folder: Path) -> list[str]:
     """What is wrong with the outputs in the folder; empty if nothing is."""
-    wrong = []
-    exact = dict(zip(("o", "lse"), reference.attention_float64(**case.arguments), strict=True))
-    same = dict(zip(("o", "lse"), reference.attention_same_precision(**case.arguments), strict=True))
-    for name, (shape, dtype) in output_shapes(case.shape).items():
+    outputs, wrong = {}, []
+    for name, expected in case.call.written.items():
         path = folder / f"{name}.bin"
         if not path.exists():
             wrong.append(f"{name}: was not written")
             continue
         raw = torch.from_numpy(np.frombuffer(path.read_bytes(), np.uint8).copy())
-        if raw.numel() != shape.numel() * dtype.itemsize:
-            wrong.append(f"{name}: {raw.numel()} bytes, expected {shape.numel() * dtype.itemsize}")
+        if raw.numel() != extent_bytes(expected):
+            wrong.append(f"{name}: {raw.numel()} bytes, expected {extent_bytes(expected)}")
             continue
-        found = reference.check(raw.view(dtype).view(shape), exact[name], same[name])
-        wrong += [f"{name}: {text}" for text in found.reasons]
+        outputs[name] = raw.view(expected.dtype).view(expected.shape)
+    if wrong:
+        return wrong
+    fill_behind_sequences(outputs["o"], outputs["lse"], case.options)
+    exact = reference.attention_float64(**case.arguments)
+    same = reference.attention_same_precision(**case.arguments)
+    for name, *references in zip(("o", "lse"), exact, same, strict=True):
+        wrong += [f"{name}: {text}" for text in reference.check(outputs[name], *references).reasons]
     return wrong
 
 

@@ -2,13 +2,14 @@
 
 Needs the CANN toolkit, no card and no driver. For every case (a shape file; default scripts/cann/cases): builds the
 kernels for the runner, runs one launch, compares O and lse with float64, and for the cycle simulator prints the busy
-cycles of every pipe beside the embedded simulator's. Both columns are simulated. Exit status 1 on a wrong result, on a
-pipe that works in one simulator only, and, with --within, on cycles further apart than that factor; 2 where it cannot
-run.
+cycles of every pipe beside the embedded simulator's, their ratio, and the pipe whose ratio is furthest from 1. Both
+columns are simulated. Exit status 1 on a wrong result, on a pipe that works in one simulator only, and, with --within,
+on cycles further apart than that factor; 2 where it cannot run.
 """
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -54,19 +55,29 @@ def time_reasons(cann: dict[str, int], embedded: dict[str, int], within: float |
     return reasons
 
 
+def ratios(cann: dict[str, int], embedded: dict[str, int]) -> dict[str, float]:
+    """CANN's cycles over the embedded simulator's, of pipes that work in both; the furthest from 1 comes first."""
+    both = {
+        pipe: cann[pipe] / embedded[pipe] for pipe in cann.keys() & embedded.keys() if cann[pipe] and embedded[pipe]
+    }
+    return dict(sorted(both.items(), key=lambda row: (-abs(math.log(row[1])), row[0])))
+
+
 def table(cann: dict[str, int], embedded: dict[str, int]) -> str:
     lines = [f"  {'pipe':<12} {'CANN simulator':>16} {'embedded':>12} {'ratio':>7}   busy cycles, both simulated"]
     for pipe in sorted(set(cann) | set(embedded)):
         theirs, ours = cann.get(pipe, 0), embedded.get(pipe, 0)
-        ratio = f"{theirs / ours:7.2f}" if ours else "      -"
-        lines.append(f"  {pipe:<12} {theirs:>16,} {ours:>12,} {ratio}")
+        text = f"{theirs / ours:7.2f}" if ours else "      -"
+        lines.append(f"  {pipe:<12} {theirs:>16,} {ours:>12,} {text}")
+    for pipe, ratio in list(ratios(cann, embedded).items())[:1]:
+        lines.append(f"  furthest apart: {pipe}, a factor {max(ratio, 1 / ratio):.2f}")
     return "\n".join(lines)
 
 
 def run_case(case: cases.Case, runner: str, toolkit: Toolkit, work: Path, within: float | None) -> dict[str, object]:
     folder = work / runner / case.name
     cases.write(case, folder)
-    for name in cases.output_shapes(case.shape):
+    for name in case.call.written:
         (folder / f"{name}.bin").unlink(missing_ok=True)  # of an earlier run
     run(toolkit.execute(runner, work / runner / "build", folder), folder / "log.txt")
     reasons = cases.judge(case, folder)
@@ -74,7 +85,7 @@ def run_case(case: cases.Case, runner: str, toolkit: Toolkit, work: Path, within
     if runner == "sim":
         cann, embedded = collect.busiest(collect.profile_cycles(folder / "profile")), cases.embedded_cycles(case)
         reasons += time_reasons(cann, embedded, within)
-        row |= {"cann_cycles": cann, "embedded_cycles": embedded}
+        row |= {"cann_cycles": cann, "embedded_cycles": embedded, "ratios": ratios(cann, embedded)}
         print(table(cann, embedded))
     print(f"{case.name:<24} {RUNNERS[runner]:<16} {'ok' if not reasons else 'WRONG'}")
     for reason in reasons:

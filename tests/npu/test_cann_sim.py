@@ -4,6 +4,7 @@ The profile is a sample in the documented format, written by us.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,7 @@ def test_both_runners(cann: FakeCann, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "ragged_80                CPU twin         ok" in said
     assert "ragged_80                cycle simulator  ok" in said
     assert "aiv.vector" in said
+    assert re.search(r"furthest apart: ai[cv]\.\w+, a factor \d", said)
     # A result that differs is noticed, and so are cycles beyond the factor asked for.
     case = cases.load(cases.CASES / "ragged_80.yaml", "Ascend910B1")
     folder = tmp_path / "work/cpu/ragged_80"
@@ -71,6 +73,23 @@ def test_both_runners(cann: FakeCann, tmp_path: Path, capsys: pytest.CaptureFixt
     (folder / "lse.bin").unlink()
     assert "lse: was not written" in cases.judge(case, folder)
     assert run(tmp_path, "--runner", "sim", "--within", "1.0001") == 1
+
+
+def test_every_case_on_the_cpu_twin(cann: FakeCann, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every layout, and mask tensors: the launch is the operator's own, whatever the shape file asks for."""
+    shapes = [cases.load_shape(path) for path in cases.CASES.glob("*.yaml")]
+    assert {shape.layout for shape in shapes} == {"bshd", "bnsd", "bsh", "tnd"}
+    assert {shape.mask for shape in shapes} >= {None, "bool", "additive"}
+    assert cann_sim.main(["--work", str(tmp_path / "work"), "--runner", "cpu"]) == 0, capsys.readouterr()
+    assert capsys.readouterr().out.count("CPU twin         ok") == len(shapes)
+
+
+def test_a_shape_that_the_kernel_does_not_take(
+    cann: FakeCann, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pages.yaml").write_text("b: 1\ns_q: 1\ns_kv: 40\nh_q: 1\nh_kv: 1\nd: 16\npage_size: 16\n")
+    assert cann_sim.main(["--work", str(tmp_path / "work"), str(tmp_path / "pages.yaml")]) == 2
+    assert "the Ascend C kernel reads contiguous keys" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_shows_its_output(
@@ -140,3 +159,10 @@ def test_times_are_judged() -> None:
         "aiv.vector: 200 cycles against 350, a factor above 1.5"
     ]
     assert len(cann_sim.time_reasons(same, {"aic.cube": 100}, None)) == 1
+
+
+def test_ratios_come_by_their_distance_from_one() -> None:
+    assert cann_sim.ratios(
+        {"aic.cube": 100, "aiv.vector": 50, "aiv.mte2": 30, "aic.mte1": 7},
+        {"aic.cube": 90, "aiv.vector": 200, "aiv.mte2": 10, "aic.fixpipe": 0},
+    ) == {"aiv.vector": 0.25, "aiv.mte2": 3.0, "aic.cube": 100 / 90}

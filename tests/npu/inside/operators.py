@@ -196,6 +196,14 @@ def test_torch_compile(compiler: str) -> None:
         assert_right(compiled(*to_npu(q, k, v)), q, k, v, causal=True)
 
 
+def test_inductor_says_that_it_does_not_know_the_device() -> None:
+    """Its code for NPUs is Triton's for Ascend, which is not installed: an error, and no code for another device."""
+    held = to_npu(*inputs(48, 80))
+    compiled = torch.compile(lambda *x: fa.flash_attn_func(*x) * 2, fullgraph=True, backend="inductor")
+    with torch.no_grad(), pytest.raises(Exception, match="Device npu not supported"):
+        compiled(*held)
+
+
 def test_two_streams() -> None:
     """Two independent chains, then one that waits for both: out = attention(out1, k, out2)."""
     q, k, v = inputs(64, 64)

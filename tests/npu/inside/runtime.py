@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 
 NPU = torch.device("npu:0")
 
@@ -91,6 +92,15 @@ def test_an_operator_of_torch_npu_says_that_it_is_not_there(name: str, call) -> 
     x = torch.ones(4, 4).to(NPU)
     with pytest.raises(RuntimeError, match=f"operator {name} is CANN's and there is no CANN here"):
         call(x)
+
+
+def test_a_collective_says_that_it_is_not_there() -> None:
+    dist.init_process_group("hccl", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        with pytest.raises(RuntimeError, match="HcclGetRootInfo"):
+            dist.all_reduce(torch.ones(4).to(NPU))
+    finally:
+        dist.destroy_process_group()
 
 
 def test_no_room() -> None:
