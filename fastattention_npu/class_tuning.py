@@ -103,11 +103,15 @@ def tune_class(
     follow: Follow = lambda items, _: items,
     best: int = MODELLED_BEST,
     rounds: int = ROUNDS,
+    known: Sequence[Fields] | None = None,
 ) -> ClassTuned:
-    """The tiling that is best for the problems of a class on a SoC (flat values); see the top of this file."""
+    """The tiling that is best for the problems of a class on a SoC (flat values); see the top of this file.
+
+    known: tilings to judge instead of searching.
+    """
     searches = [Search(problem, soc, workers, CLASS_FIELDS) for problem in problems]
-    finalists: list[Fields] = []
-    for i, search in enumerate(searches[:SEARCHED]):
+    finalists = [dict(one) for one in known or ()]
+    for i, search in enumerate(searches[:SEARCHED] if known is None else ()):
         if i > 0 and pairs_of(problems[i]) > SEARCHED_PAIRS:
             continue
         search.climb(follow, best, rounds)

@@ -194,7 +194,7 @@ def test_tune_all_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str], mo
     problems = [class_tuning.problem_of(256, heads, heads, 64, True) for heads in (1, 2)]
     monkeypatch.setattr(tune_classes, "classes", lambda: {"d64_causal_1k_few": problems})
     monkeypatch.setattr(tune_classes.tuning, "commit_of_checkout", lambda: "abc1234")
-    monkeypatch.setattr(tune_classes, "tune_class", lambda *a: class_tuning.tune_class(*a[:3], best=2, rounds=0))
+    monkeypatch.setattr(tune_classes, "tune_class", lambda *a, known: class_tuning.tune_class(*a[:3], best=2, rounds=0))
     command = ["tune", "--all", "-o", str(tmp_path / "new" / "folder"), "--threads", "2"]
     assert main(command) == 0
     (file,) = (tmp_path / "new" / "folder").glob("*.yaml")
@@ -210,6 +210,25 @@ def test_tune_all_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setattr(tune_classes.tuning, "commit_of_checkout", lambda: "abc1234+")
     assert main(command) == 0
     assert "stands already" not in capsys.readouterr().out
+
+
+def test_tune_all_like_another_soc_judges_its_tilings_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = [class_tuning.problem_of(1024, heads, heads, 64, True) for heads in (4, 8)]
+    monkeypatch.setattr(tune_classes, "classes", lambda: {"d64_causal_1k_few": problems})
+    monkeypatch.setattr(tune_classes, "config_root", lambda: tmp_path)
+    command = ["tune", "--all", "--soc", "ascend910b3", "--like", "ascend910b2"]
+    assert main(command) == 2
+    assert "fastattn tune --all --soc ascend910b2 --classes d64_causal_1k_few" in capsys.readouterr().err
+    other = tmp_path / "tiling" / "ascend910b2" / "d64_causal_1k_few.yaml"
+    other.parent.mkdir(parents=True)
+    other.write_text("block_q: 16\nblock_kv: 256\nstrip_rows: 8\n")
+    assert main(command) == 0
+    file = tmp_path / "tiling" / "ascend910b3" / "d64_causal_1k_few.yaml"
+    tuned = yaml.safe_load(file.read_text())["tuned"]
+    assert (tuned["soc"], tuned["searched_on"], tuned["simulated_tilings"]) == ("ascend910b3", "ascend910b2", 4)
+    assert not load_tiling(file).fields, "it is slower there, so op_host's own choice stays"
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]", positive: Any) -> No
     )
     item.add_argument("--all", action="store_true", help="instead of a shape: the tiling of every class, as shipped")
     item.add_argument("--classes", nargs="+", default=["*"], metavar="CLASS", help="with --all: these only; * allowed")
+    item.add_argument("--like", metavar="SOC", help="with --all: judge the tilings that ship for SOC, search nothing")
     item.add_argument("--again", action="store_true", help="with --all: also what was made with this commit already")
     item.add_argument("--tiling", metavar="FILE", help="tiling file or name: its fields stay, the others are searched")
     item.add_argument("--soc", default=DEFAULT_SOC, help=f"SoC file or name in configs/soc (default {DEFAULT_SOC})")
@@ -54,8 +55,10 @@ def check_options(options: argparse.Namespace) -> None:
         reasons.append(Reason("SHAPE.yaml", "missing", "a shape file", "name one, or give --all"))
     if not options.all and options.output is None:
         reasons.append(Reason("--output", "missing", "a file to write", "add -o TILING.yaml"))
-    if not options.all and (options.again or options.classes != ["*"]):
-        reasons.append(Reason("--again, --classes", "given", "used with --all only", "add --all or remove them"))
+    if not options.all and (options.again or options.like or options.classes != ["*"]):
+        reasons.append(
+            Reason("--again, --classes, --like", "given", "used with --all only", "add --all or remove them")
+        )
     if reasons:
         raise ConfigError("fastattn tune cannot be used like this", reasons)
 

@@ -11,7 +11,7 @@ from typing import Any
 from .. import tuning
 from ..bench.progress import progress
 from ..class_tuning import ClassShape, ClassTuned, classes, tune_class
-from ..config import SocConfig, load_soc
+from ..config import SocConfig, load_soc, load_tiling
 from ..errors import ConfigError, Reason, did_you_mean
 from ..sim.launch import default_threads
 from ..yaml_file import config_root, read_mapping
@@ -36,8 +36,9 @@ def command(options: argparse.Namespace) -> int:
             print(f"{what}: stands already, made with {commit}", flush=True)
             continue
         start_s = time.monotonic()
-        tuned = tune_class(problems, soc.values(), options.threads or default_threads(), bar(what))
-        row = record(name, soc, tuned, commit)
+        known = tilings_of(options.like, name) if options.like else None
+        tuned = tune_class(problems, soc.values(), options.threads or default_threads(), bar(what), known=known)
+        row = record(name, soc, tuned, commit) | ({"searched_on": options.like} if options.like else {})
         write_tiling(path, row, tuned.fields)
         rows.append((name, row))
         seconds = time.monotonic() - start_s
@@ -45,6 +46,16 @@ def command(options: argparse.Namespace) -> int:
     print(f"{soc.name}, simulated; gain: cycles of op_host's own choice over those of the shipped tiling")
     print(table(HEADER, [summary(name, row) for name, row in rows]))
     return 0
+
+
+def tilings_of(soc: str, name: str) -> list[tuning.Fields]:
+    """The tiling that ships for a class on another SoC; none if op_host's own choice stays there."""
+    path = config_root() / "tiling" / soc / f"{name}.yaml"
+    if not path.is_file():
+        remedy = f"make it first: fastattn tune --all --soc {soc} --classes {name}"
+        raise ConfigError("no tiling to start from", [Reason("--like", soc, f"a SoC with {path}", remedy)])
+    fields = {key: int(value) for key, value in load_tiling(path).fields.items()}
+    return [fields] if fields else []
 
 
 def chosen_classes(patterns: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
