@@ -317,9 +317,10 @@ double CombineCycles(const FlashAttentionTiling& t, const SocSpec& soc, uint32_t
 {
     const uint32_t coreRows = std::min(RowsPerVectorCore(rows), rows);
     const double repeats = coreRows * static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
-    const double strips = static_cast<double>(CeilDiv(coreRows, t.stripRows));
-    return soc.gmLatencyCycles + strips * 5 * WaitCycles(soc) + 3 * repeats * StridedCycles(soc) +
-           LoadUbCycles(soc, {1.0 * coreRows, 1.0 * t.headDimV * FLOAT_BYTES, false});
+    const double loads = static_cast<double>(CeilDiv(coreRows, OutputRows(t, MakeUbMap(t).s, FLOAT_BYTES)));
+    const PipeCycles result = RowOverhead(t, soc, rows);
+    return soc.gmLatencyCycles + (6 + loads * 4) * WaitCycles(soc) + 2 * repeats * StridedCycles(soc) +
+           LoadUbCycles(soc, {1.0 * coreRows, 1.0 * t.headDimV * FLOAT_BYTES, false}) + result.vector + result.mte3;
 }
 
 }  // namespace fastattn

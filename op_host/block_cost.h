@@ -77,7 +77,7 @@ struct RangeWeights {
 };
 RangeWeights WeightsOf(const FlashAttentionTiling& tiling, const SocSpec& soc);
 
-// Vector cycles of one part of a split task when it is combined.
+// Adding a part of a split task to the one that its group has kept, and storing the result.
 double CombineCycles(const FlashAttentionTiling& tiling, const SocSpec& soc, uint32_t rows);
 
 // Vector cycles of 64 score elements over the passes that every block needs (no mask), without bank conflicts.

@@ -33,10 +33,10 @@ double KeysBytesPerCycle(const FlashAttentionTiling& t, const SocSpec& soc, cons
     return std::min(rate, soc.l2SliceBytesPerCycle / (1 + inStep * (oneHead - 1)));
 }
 
-// Once at the end of a split launch: all cores meet, then the parts of up to two tasks are added up.
+// Once at the end of a split launch: all cores meet, then a part is added to the one that a group has kept.
 double EpilogueCycles(const FlashAttentionTiling& t, const SocSpec& soc, uint32_t rows)
 {
-    return t.schedule == RANGES ? soc.syncAllCycles + 2 * CombineCycles(t, soc, rows) : 0;
+    return t.schedule == RANGES ? soc.syncAllCycles + CombineCycles(t, soc, rows) : 0;
 }
 
 }  // namespace

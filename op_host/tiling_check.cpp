@@ -82,7 +82,7 @@ void PlaceWorkspace(const FlashAttentionTiling& t, const SocSpec& soc, std::vect
     const char* remedy = "lower ring, block_kv or block_dim";
     placed.push_back({"workspace", "gmS", map.sOffsetBytes, scores * ExchangeBytes(t), t.ring, limitBytes, remedy});
     placed.push_back({"workspace", "gmP", map.pOffsetBytes, scores * HALF_BYTES, t.ring, limitBytes, remedy});
-    const uint32_t parts = t.schedule == RANGES ? PART_SLOTS : 0;
+    const uint32_t parts = t.schedule == RANGES ? 1 : 0;
     placed.push_back({"workspace", "gmO", map.oOffsetBytes, output * FLOAT_BYTES, t.ring, limitBytes, remedy});
     placed.push_back({"workspace", "gmPart", map.partOffsetBytes, map.partSlotBytes, parts, limitBytes, remedy});
 }

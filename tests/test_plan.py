@@ -152,9 +152,9 @@ def test_storage_arithmetic_of_the_public_schedule() -> None:
     assert buffer(answer, "ubS")["limit_bytes"] == 192 * 1024 - 256 - 8192
     group = 3 * 128 * (512 * (4 + 2) + 128 * 4)
     assert buffer(answer, "gmO")["end_bytes"] == group
-    parts = 2 * 128 * (128 + 2) * 4  # O, row_max and row_sum of two partial results
-    assert buffer(answer, "gmPart")["end_bytes"] == group + parts
-    assert answer["workspace_bytes"] == 24 * (group + parts)
+    part = 128 * (128 + 2) * 4  # O, row_max and row_sum of a partial result
+    assert buffer(answer, "gmPart")["end_bytes"] == group + part
+    assert answer["workspace_bytes"] == 24 * (group + part)
 
 
 def test_query_tiles_share_keys_in_l1() -> None:

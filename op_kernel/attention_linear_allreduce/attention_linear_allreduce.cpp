@@ -54,16 +54,12 @@ __aicore__ inline void RunFusedCube(const FusedOperands& operands, const Attenti
 
 template <class T>
 __aicore__ inline void RunFusedVector(const FusedOperands& operands, const AttentionLinearAllReduceTiling& tiling,
-                                      const TokenBlocks& blocks, const WorkCursor& work, PieceCursor& pieces,
+                                      const TokenBlocks& blocks, const WorkCursor& work, const PieceCursor& pieces,
                                       uint32_t group)
 {
     VectorStages<T> stages;
     stages.Init(tiling.attention, operands.attention, group, static_cast<uint32_t>(AscendC::GetSubBlockIdx()));
-    while (pieces.Next(true)) {
-        if (pieces.Current().empty) {
-            stages.StoreEmpty(pieces.Current());
-        }
-    }
+    stages.StoreEmptyTasks(pieces);
     RowsStored stored;
     stored.Init(blocks);
     RunBlocks(

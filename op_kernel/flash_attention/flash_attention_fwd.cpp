@@ -10,21 +10,13 @@
 
 namespace fastattn {
 
-// What is left once all blocks are done: parts of split tasks become results, tasks without visible keys get theirs.
+// What is left once all blocks are done: parts of split tasks become results.
 template <class T>
-__aicore__ inline void RunEpilogue(VectorStages<T>& stages, const FlashAttentionTiling& tiling, const Lengths& lengths,
-                                   uint32_t group)
+__aicore__ inline void RunEpilogue(VectorStages<T>& stages, PieceCursor pieces)
 {
-    if (tiling.schedule == RANGES) {
-        stages.MeetAllGroups();
-    }
-    PieceCursor pieces;
-    pieces.Init(tiling, lengths, group);
-    while (pieces.Next(true)) {
-        const Piece& piece = pieces.Current();
-        if (piece.empty) {
-            stages.StoreEmpty(piece);
-        } else if (piece.Split() && piece.begins) {
+    stages.MeetAllGroups();
+    while (pieces.Next(false)) {
+        if (pieces.Current().KeepsPart()) {
             stages.Combine(pieces);
         }
     }
@@ -49,10 +41,15 @@ __aicore__ inline void FlashAttentionForward(const Operands& operands, const Fla
     if ASCEND_IS_AIV {
         VectorStages<T> stages;
         stages.Init(tiling, operands, group, static_cast<uint32_t>(AscendC::GetSubBlockIdx()));
+        PieceCursor pieces;
+        pieces.Init(tiling, lengths, group);
+        stages.StoreEmptyTasks(pieces);
         RunBlocks(
             work, tiling.preload, [&](const Block& block, const Block*) { stages.Softmax(block); },
             [&](const Block& block, const Block*) { stages.Accumulate(block); });
-        RunEpilogue(stages, tiling, lengths, group);
+        if (tiling.schedule == RANGES) {
+            RunEpilogue(stages, pieces);
+        }
         stages.Drain();
     }
     AscendC::PipeBarrier<PIPE_ALL>();

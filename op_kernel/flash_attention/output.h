@@ -1,6 +1,7 @@
 // The running output of a vector core: O stays in UB while a piece of work lasts, then leaves for GM as the normalised
-// result, or, if the task is split between groups, as a partial result that the group with the task's first key
-// combines with the others. Source: FlashAttention-2, algorithm 1, and its combination of split keys.
+// result, or, if the task is split between groups, as a partial result. The group with the task's first key keeps its
+// own part, its last piece of work, in UB, and adds the others to it once all groups are done. Source:
+// FlashAttention-2, algorithm 1, and its combination of split keys.
 #pragma once
 #include "../common/pipeline.h"
 #include "../common/row_ops.h"
@@ -102,8 +103,12 @@ public:
     {
         if (share.rows == 0) {
             ReleaseOutput();
+        } else if (piece.KeepsPart()) {
+            keptShift_ = rowShift;
+            keptSum_ = rowSum;
+            ReleaseOutput();
         } else if (piece.Split()) {
-            StorePart(piece.slot, share, rowShift, rowSum);
+            StorePart(share, rowShift, rowSum);
         } else {
             StoreResult(piece, share, rowShift, rowSum);
             ReleaseOutput();
@@ -125,28 +130,19 @@ public:
         ReleaseOutput();
     }
 
-    // Adds up the parts of a split task: this group's and those of the groups that follow.
+    // Adds the parts of the groups that follow to the one that was kept.
     __aicore__ inline void Combine(const PieceCursor& cursor, const RowShare& share)
     {
         if (share.rows == 0) {
             return;
         }
-        const UbFloat rowShift = Ub<float>(ub_.rowShift, 0);
-        const UbFloat rowSum = Ub<float>(ub_.rowSum, 0);
-        const auto rows = static_cast<int32_t>(RoundUp(share.rows, BLOCK_FP32_ELEMS));
         slotO_ = ringO_.Acquire();
-        AscendC::Duplicate(rowShift, -ROW_MAX_START, rows);
-        AscendC::Duplicate(rowSum, 0.0F, rows);
-        AscendC::Duplicate(OutputStrip(0, share.rows, share.rows).data, 0.0F,
-                           static_cast<int32_t>(share.rows * pitch_));
-        Ordered();
-        const Piece& piece = cursor.Current();
-        for (uint32_t group = group_; group < tiling_->blockDim; ++group) {
+        for (uint32_t group = group_ + 1; group < tiling_->blockDim; ++group) {
             if (cursor.HasPart(group)) {
-                AddPart(group, group == group_ ? piece.slot : 0, share, rowShift, rowSum);
+                AddPart(group, share);
             }
         }
-        StoreResult(piece, share, rowShift, rowSum);
+        StoreResult(cursor.Current(), share, keptShift_, keptSum_);
         ReleaseOutput();
     }
 
@@ -200,9 +196,9 @@ private:
         const UbFloat spread = Ub<float>(ub_.broadcast, 0);
         const UbFloat divisor = Ub<float>(ub_.rowTmp, 0);
         const UbFloat lse = Ub<float>(ub_.lse, 0);
-        const auto count = static_cast<int32_t>(share.rows);
+        const auto count = static_cast<int32_t>(RoundUp(share.rows, BLOCK_FP32_ELEMS));  // as they are spread
         const uint32_t slot = ringStatistics_.Acquire();
-        AscendC::Adds(divisor, rowSum, ROW_SUM_GUARD, static_cast<int32_t>(RoundUp(share.rows, BLOCK_FP32_ELEMS)));
+        AscendC::Adds(divisor, rowSum, ROW_SUM_GUARD, count);
         AscendC::Ln(lse, rowSum, count);
         Ordered();
         AscendC::Sub(lse, lse, rowShift, count);
@@ -262,20 +258,18 @@ private:
     }
 
     // O [blockQ, padded headDimV], row_max [blockQ], row_sum [blockQ] of a partial result.
-    __aicore__ inline AscendC::GlobalTensor<float> PartSlot(uint32_t group, uint32_t slot) const
+    __aicore__ inline AscendC::GlobalTensor<float> PartOf(uint32_t group) const
     {
-        const WorkspaceMap map = MakeWorkspaceMap(*tiling_);
         AscendC::GlobalTensor<float> gm;
-        gm.SetGlobalBuffer((__gm__ float*)(workspace_ + group * tiling_->workspaceBytesPerGroup +
-                                           tiling_->workspacePartOffsetBytes + slot * map.partSlotBytes));
+        gm.SetGlobalBuffer(
+            (__gm__ float*)(workspace_ + group * tiling_->workspaceBytesPerGroup + tiling_->workspacePartOffsetBytes));
         return gm;
     }
     __aicore__ inline uint64_t PartShiftOffset() const { return static_cast<uint64_t>(tiling_->blockQ) * pitch_; }
 
-    __aicore__ inline void StorePart(uint32_t part, const RowShare& share, const UbFloat& rowShift,
-                                     const UbFloat& rowSum)
+    __aicore__ inline void StorePart(const RowShare& share, const UbFloat& rowShift, const UbFloat& rowSum)
     {
-        const AscendC::GlobalTensor<float> gm = PartSlot(group_, part);
+        const AscendC::GlobalTensor<float> gm = PartOf(group_);
         const auto count = static_cast<int32_t>(share.rows);
         const uint32_t slot = ringStatistics_.Acquire();
         AscendC::Adds(Ub<float>(ub_.lse, 0), rowShift, 0.0F, count);
@@ -298,13 +292,12 @@ private:
         ringO_.Release(slotO_);
     }
 
-    // O, row_max and row_sum += a partial result.
-    __aicore__ inline void AddPart(uint32_t group, uint32_t part, const RowShare& share, const UbFloat& rowShift,
-                                   const UbFloat& rowSum)
+    // The kept O, row_max and row_sum += a partial result.
+    __aicore__ inline void AddPart(uint32_t group, const RowShare& share)
     {
-        const AscendC::GlobalTensor<float> gm = PartSlot(group, part);
-        const UbFloat partShift = Ub<float>(ub_.rowShift, 1);
-        const UbFloat partSum = Ub<float>(ub_.rowSum, 1);
+        const AscendC::GlobalTensor<float> gm = PartOf(group);
+        const UbFloat partShift = Ub<float>(ub_.lse, 0);
+        const UbFloat partSum = Ub<float>(ub_.lse, 1);
         const UbFloat oldFactor = Ub<float>(ub_.rescale, 0);
         const UbFloat partFactor = Ub<float>(ub_.rescale, 1);
         const UbFloat newShift = Ub<float>(ub_.rowTmp, 0);
@@ -316,20 +309,18 @@ private:
         AscendC::DataCopyPad(partSum, gm[PartShiftOffset() + tiling_->blockQ + share.row0], statistic, noPad);
         ringPart_.Publish(statisticSlot);
         ringPart_.Await(statisticSlot);
-        AscendC::Min(newShift, rowShift, partShift, count);
+        AscendC::Min(newShift, keptShift_, partShift, count);
         Ordered();
-        AscendC::Sub(oldFactor, newShift, rowShift, count);
+        AscendC::Sub(oldFactor, newShift, keptShift_, count);
         AscendC::Sub(partFactor, newShift, partShift, count);
         Ordered();
         AscendC::Exp(oldFactor, oldFactor, count);
         AscendC::Exp(partFactor, partFactor, count);
-        AscendC::Adds(rowShift, newShift, 0.0F, count);
+        AscendC::Adds(keptShift_, newShift, 0.0F, count);
         Ordered();
-        AscendC::Mul(rowSum, rowSum, oldFactor, count);
         AscendC::Mul(partSum, partSum, partFactor, count);
         Ordered();
-        AscendC::Add(rowSum, rowSum, partSum, count);
-        Ordered();
+        AscendC::FusedMulAdd(keptSum_, oldFactor, partSum, count);
         ringPart_.Release(statisticSlot);
         const UbFloat spread = Ub<float>(ub_.broadcast, 0);
         for (uint32_t row = 0; row < share.rows; row += loadRows_) {
@@ -354,6 +345,8 @@ private:
     uint32_t slotO_ = 0;
     uint32_t loadRows_ = 0;   // of P·V at a time
     uint32_t storeRows_ = 0;  // of O
+    UbFloat keptShift_;       // statistics of the part that was kept
+    UbFloat keptSum_;
     AscendC::GlobalTensor<T> gmOut_;
     AscendC::GlobalTensor<float> gmLse_;
     AscendC::GlobalTensor<float> gmO_;

@@ -83,12 +83,13 @@ struct Piece {
     uint32_t head;  // the first, if the task has several
     uint32_t keysBegin;
     uint32_t keysEnd;
-    bool empty;     // a task without visible keys: only its output is to be written
-    bool begins;    // holds the task's first key
-    bool ends;      // ... its last
-    uint32_t slot;  // of the partial result, if the task is split: 0 of a group's first task, 1 of its last
+    bool empty;   // a task without visible keys: only its output is to be written
+    bool begins;  // holds the task's first key
+    bool ends;    // ... its last
 
     FASTATTN_HOST_DEVICE bool Split() const { return !begins || !ends; }
+    // Its group adds the other parts to this one, which is its last piece.
+    FASTATTN_HOST_DEVICE bool KeepsPart() const { return begins && !ends; }
 };
 
 // Walks the pieces of one group. LengthSource: Of(batch) gives the Sequence of a batch entry.
@@ -238,7 +239,6 @@ private:
         piece_.keysEnd = KeyAt(end - taskBegin_);
         piece_.begins = piece_.keysBegin == piece_.queries.keysBegin;
         piece_.ends = piece_.keysEnd == piece_.queries.keysEnd;
-        piece_.slot = piece_.begins ? 1 : 0;
         return piece_.keysEnd > piece_.keysBegin;
     }
 

@@ -8,7 +8,6 @@
 
 namespace fastattn {
 
-constexpr uint32_t PART_SLOTS = 2;  // a group may begin and end inside a split task
 constexpr uint32_t STAGES = 2;      // double buffering at level 2
 constexpr uint32_t REDUCTIONS = 2;  // a strip's maxima and the sums of the strip before it are under way together
 constexpr uint32_t HALF_BYTES = 2;
@@ -63,7 +62,7 @@ struct UbMap {
     Buffer rowShift;   // ring x rowsPerVectorCore fp32, -row_max: blocks of several tasks are in flight
     Buffer rowSum;     // ring x rowsPerVectorCore fp32
     Buffer rowTmp;     // 2 x rowsPerVectorCore fp32: a strip's maxima, its sums
-    Buffer lse;        // 2 x rowsPerVectorCore fp32: row statistics on their way to GM
+    Buffer lse;        // 2 x rowsPerVectorCore fp32: row statistics on their way to GM, or of a part from there
     Buffer lseSpread;  // rowsPerVectorCore x 8 fp32: the same, one 32 B block a row, for packed rows only
     Buffer ramp;       // blockKv fp32: 0, 1, 2 ..., for ALiBi and the predicate only
     Buffer rescale;    // ring x rowsPerVectorCore fp32: exp(old max - new max) of each block in flight
@@ -205,7 +204,7 @@ FASTATTN_HOST_DEVICE constexpr WorkspaceMap MakeWorkspaceMap(const FlashAttentio
     const uint64_t output = static_cast<uint64_t>(t.blockQ) * PaddedDim(t.headDimV) * FLOAT_BYTES;
     map.partOffsetBytes = map.oOffsetBytes + RoundUp(t.ring * output, GM_ALIGN_BYTES);
     map.partSlotBytes = RoundUp(output + 2 * static_cast<uint64_t>(t.blockQ) * FLOAT_BYTES, GM_ALIGN_BYTES);
-    map.bytesPerGroup = map.partOffsetBytes + (t.schedule == RANGES ? PART_SLOTS * map.partSlotBytes : 0);
+    map.bytesPerGroup = map.partOffsetBytes + (t.schedule == RANGES ? map.partSlotBytes : 0);
     return map;
 }
 

@@ -59,7 +59,7 @@ struct FlashAttentionTiling {
     uint64_t workspaceSOffsetBytes;     // ring x (blockQ x blockKv) in sExchange's type
     uint64_t workspacePOffsetBytes;     // ring x (blockQ x blockKv) fp16
     uint64_t workspaceOOffsetBytes;     // ring x (blockQ x padded headDimV) fp32
-    uint64_t workspacePartOffsetBytes;  // 2 x (blockQ x (padded headDimV + 2)) fp32: partial results of split tasks
+    uint64_t workspacePartOffsetBytes;  // blockQ x (padded headDimV + 2) fp32: the partial result of a split task
 
     // lse is fp32; element strides of its batch and head, rows are contiguous.
     uint64_t lseBatchStride;

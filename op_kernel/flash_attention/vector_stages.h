@@ -87,12 +87,14 @@ public:
         }
     }
 
-    __aicore__ inline void StoreEmpty(const Piece& piece)
+    // The results of tasks without visible keys. Before the blocks: the cube core has yet to make the first scores.
+    __aicore__ inline void StoreEmptyTasks(PieceCursor pieces)
     {
-        const UbFloat rowShift = Ub<float>(ub_.rowShift, 0);
-        const UbFloat rowSum = Ub<float>(ub_.rowSum, 0);
-        StartRowStatistics(piece, rowShift, rowSum);
-        output_.StoreEmpty(piece, ShareOf(piece.queries.rows), rowShift, rowSum);
+        while (pieces.Next(true)) {
+            if (pieces.Current().empty) {
+                StoreEmpty(pieces.Current());
+            }
+        }
     }
 
     __aicore__ inline void Combine(const PieceCursor& cursor)
@@ -101,6 +103,14 @@ public:
     }
 
 private:
+    __aicore__ inline void StoreEmpty(const Piece& piece)
+    {
+        const UbFloat rowShift = Ub<float>(ub_.rowShift, 0);
+        const UbFloat rowSum = Ub<float>(ub_.rowSum, 0);
+        StartRowStatistics(piece, rowShift, rowSum);
+        output_.StoreEmpty(piece, ShareOf(piece.queries.rows), rowShift, rowSum);
+    }
+
     __aicore__ inline RowShare ShareOf(uint32_t rows) const
     {
         const uint32_t half = RowsPerVectorCore(rows);
