@@ -141,7 +141,7 @@ def wrong_pipe(source: Source, sources: list[Source]) -> Iterator[Mutant]:
 def early_reuse(source: Source, sources: list[Source]) -> Iterator[Mutant]:
     """Rings by one slot too deep for their memory or, where a slot is an index modulo the depth, one too short; one
     block more of run-ahead."""
-    for call in source.calls(r"ring\w*\.Init"):
+    for call in source.calls(r"(?:ring|turn)\w*\.Init"):
         depth = call.arguments[-1]
         yield _mutant("sync:ring depth", source, depth, f"{source.piece(*depth)} + 1")
     for match in re.finditer(r" % ((?:\w+(?:->|\.))*\w*ring\w*)", source.code):
@@ -149,6 +149,16 @@ def early_reuse(source: Source, sources: list[Source]) -> Iterator[Mutant]:
             yield _mutant("sync:ring depth", source, match.span(1), f"({match.group(1)} {sign} 1)")
     for match in re.finditer(rf"{CHAIN[:-1]}+preload\b", source.code):
         yield _mutant("sync:preload", source, match.span(), f"({match.group()} + 1)")
+
+
+@operator
+def unit_flags(source: Source, sources: list[Source]) -> Iterator[Mutant]:
+    """A Mmad or Fixpipe that does not wait for unit flags, turns them too early or not at all."""
+    names = ("UNIT_OFF", "UNIT_HOLD", "UNIT_TURN")
+    for match in re.finditer(r"\b(UNIT_HOLD|UNIT_TURN)\b(?! =)", source.code):
+        for instead in names:
+            if instead != match.group():
+                yield _mutant("sync:unit flag", source, match.span(), instead)
 
 
 @operator

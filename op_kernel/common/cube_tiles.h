@@ -9,7 +9,7 @@ namespace fastattn {
 
 constexpr uint32_t FRACTAL_ELEMS = FRACTAL_ROWS * C0_B16_ELEMS;
 // unitFlag of Mmad and Fixpipe: no unit flags; wait for them; wait for them and turn them (Ascend C documentation,
-// "UnitFlag"). Of the Mmads that add to one tile only the last turns them.
+// "UnitFlag"). Of the Mmads that add to one tile only the last turns them, and the Fixpipe turns them back.
 constexpr uint8_t UNIT_OFF = 0;
 constexpr uint8_t UNIT_HOLD = 2;
 constexpr uint8_t UNIT_TURN = 3;
@@ -135,12 +135,13 @@ __aicore__ inline void LoadRight(const AscendC::LocalTensor<T>& l0b, const Ascen
     }
 }
 
-// l0c (rows x cols) = or += l0a (rows x depth) · l0b (depth x cols). Rows are rounded up to whole fractals, because a
-// single row would switch the cube to its GEMV mode; the extra rows are never stored.
+// l0c (rows x cols) = or += l0a (rows x depth) · l0b (depth x cols); first: of the products that are
+// summed. Rows are rounded up to whole fractals, because a single row would switch the cube to its GEMV mode; the extra
+// rows are never stored.
 template <class T>
 __aicore__ inline void Multiply(const AscendC::LocalTensor<float>& l0c, const AscendC::LocalTensor<T>& l0a,
                                 const AscendC::LocalTensor<T>& l0b, uint32_t rows, uint32_t cols, uint32_t depth,
-                                bool first, uint8_t unitFlag = UNIT_OFF)
+                                bool first, uint8_t unitFlag)
 {
     AscendC::MmadParams p;
     p.m = Fractals(rows) * FRACTAL_ROWS;
@@ -154,8 +155,13 @@ __aicore__ inline void Multiply(const AscendC::LocalTensor<float>& l0c, const As
     AscendC::Mmad(l0c, l0a, l0b, p);
 }
 
-// Once a core, before StoreAccumulator.
-__aicore__ inline void SetRowMajorStores() { AscendC::SetFixpipeNz2ndFlag(1, 0, 0); }
+// Once a core, before StoreAccumulator: results go to GM row by row, and Mmad makes them in that order.
+__aicore__ inline void BeginRowMajorStores()
+{
+    AscendC::SetFixpipeNz2ndFlag(1, 0, 0);
+    AscendC::SetMMRowMajor();
+}
+__aicore__ inline void EndRowMajorStores() { AscendC::SetMMColumnMajor(); }
 
 // What makes T of an accumulator's fp32; rounds to nearest even.
 template <class T>
@@ -174,7 +180,7 @@ __aicore__ constexpr QuantMode_t QuantOf()
 // for the store before it.
 template <class T>
 __aicore__ inline void StoreAccumulator(const AscendC::GlobalTensor<T>& gm, const AscendC::LocalTensor<float>& l0c,
-                                        uint32_t rows, uint32_t cols, uint32_t rowPitch, uint8_t unitFlag = UNIT_OFF)
+                                        uint32_t rows, uint32_t cols, uint32_t rowPitch, uint8_t unitFlag)
 {
     if (cols % FRACTAL_ROWS == 0) {
         AscendC::DataCopyCO12DstParams p;

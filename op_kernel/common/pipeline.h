@@ -64,9 +64,25 @@ private:
 // Producer and consumer pipes of the rings that the kernels use.
 using L1Ring = PipeRing<AscendC::HardEvent::MTE2_MTE1, AscendC::HardEvent::MTE1_MTE2>;
 using L0Ring = PipeRing<AscendC::HardEvent::MTE1_M, AscendC::HardEvent::M_MTE1>;
-using L0cRing = PipeRing<AscendC::HardEvent::M_FIX, AscendC::HardEvent::FIX_M>;
 using UbInRing = PipeRing<AscendC::HardEvent::MTE2_V, AscendC::HardEvent::V_MTE2>;
 using UbOutRing = PipeRing<AscendC::HardEvent::V_MTE3, AscendC::HardEvent::MTE3_V>;
+
+// Slots of L0C, in turn and without flags: unit flags let Mmad and Fixpipe follow each other through each slot piece by
+// piece (cube_tiles.h), whatever tile it held before.
+class SlotTurn {
+public:
+    __aicore__ inline void Init(uint32_t slots) { slots_ = slots; }
+    __aicore__ inline uint32_t Take()
+    {
+        const uint32_t slot = next_;
+        next_ = next_ + 1 == slots_ ? 0 : next_ + 1;
+        return slot;
+    }
+
+private:
+    uint32_t slots_ = 0;
+    uint32_t next_ = 0;
+};
 
 // The rings of a matrix product: both operands in L1 and L0, and the result.
 struct MatmulRings {
@@ -74,7 +90,7 @@ struct MatmulRings {
     L1Ring* l1B;
     L0Ring* l0A;
     L0Ring* l0B;
-    L0cRing* l0C;
+    SlotTurn* l0C;
 };
 
 // A tensor over one slot of a buffer.

@@ -7,14 +7,12 @@
 
 namespace fastattn {
 
-// Rings of the same pipe pair must not overlap: L1 rings share MTE2 <-> MTE1, L0A and L0B MTE1 <-> M, L0C M <-> FIX.
+// Rings of the same pipe pair must not overlap: L1 rings share MTE2 <-> MTE1, L0A and L0B MTE1 <-> M.
 enum CubeEvent : int32_t {
     L1_FIRST_EVENT = 0,
     L0A_EVENT = 0,
     L0B_EVENT = 2,
     L0A_Q_EVENT = 6,
-    L0C_EVENT = 0,
-    L0C_O_EVENT = 2,
 };
 
 __aicore__ inline uint32_t Least(uint32_t x, uint32_t y) { return x < y ? x : y; }
@@ -33,16 +31,16 @@ public:
         gmS = workspace + t.workspaceSOffsetBytes;
         gmP.SetGlobalBuffer((__gm__ T*)(workspace + t.workspacePOffsetBytes));
         gmO.SetGlobalBuffer((__gm__ float*)(workspace + t.workspaceOOffsetBytes));
-        SetRowMajorStores();
+        BeginRowMajorStores();
         int32_t event = StartRing(ringQ, l1.q, L1_FIRST_EVENT);
         event = StartRing(ringK, l1.k, event);
         event = StartRing(ringV, l1.v, event);
         StartRing(ringP, l1.p, event);
         ringA.Init(L0A_EVENT, l0.a.slots);
         ringB.Init(L0B_EVENT, l0.b.slots);
-        ringC.Init(L0C_EVENT, l0.c.slots);
+        turnC.Init(l0.c.slots);
         ringAQ.Init(L0A_Q_EVENT, l0.aQ.slots);
-        ringCO.Init(L0C_O_EVENT, l0.cO.slots);
+        turnCO.Init(l0.cO.slots);
     }
 
     __aicore__ inline void Drain()
@@ -53,14 +51,13 @@ public:
         ringP.Drain();
         ringA.Drain();
         ringB.Drain();
-        ringC.Drain();
         ringAQ.Drain();
-        ringCO.Drain();
+        EndRowMajorStores();
     }
 
     // Q tiles in L0A and the sum of P·V in L0C.
     __aicore__ inline L0Ring& QueryRing() { return l0.aQ.slots != 0 ? ringAQ : ringA; }
-    __aicore__ inline L0cRing& OutputRing() { return l0.cO.slots != 0 ? ringCO : ringC; }
+    __aicore__ inline SlotTurn& OutputTurn() { return l0.cO.slots != 0 ? turnCO : turnC; }
 
     __aicore__ inline AscendC::LocalTensor<T> LeftL1(const Buffer& buffer, uint32_t slot) const
     {
@@ -113,7 +110,7 @@ public:
     L1Ring ringP;
     L0Ring ringA;
     L0Ring ringB;
-    L0cRing ringC;
+    SlotTurn turnC;
 
 private:
     // The first event behind the ring's own.
@@ -124,7 +121,7 @@ private:
     }
 
     L0Ring ringAQ;
-    L0cRing ringCO;
+    SlotTurn turnCO;
 };
 
 }  // namespace fastattn

@@ -48,7 +48,7 @@ public:
     // interleaving, L0 has no buffers of its own for either product.
     __aicore__ inline MatmulRings ProductRings()
     {
-        return {&memory_.ringP, &memory_.ringV, &memory_.ringA, &memory_.ringB, &memory_.ringC};
+        return {&memory_.ringP, &memory_.ringV, &memory_.ringA, &memory_.ringB, &memory_.turnC};
     }
 
 private:

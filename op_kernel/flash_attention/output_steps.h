@@ -49,8 +49,8 @@ public:
         m_->ringB.Publish(slotB);
         m_->ringA.Await(slotA);
         m_->ringB.Await(slotB);
-        Multiply(m_->Output(slotC_), m_->Left(slotA), m_->Right(slotB), rows, t.headDimV, depth,
-                 col_ == 0);  // [rows, headDimV]
+        Multiply(m_->Output(slotC_), m_->Left(slotA), m_->Right(slotB), rows, t.headDimV, depth, col_ == 0,
+                 col_ + depth == ColumnsOfTile(t, block_, row_) ? UNIT_TURN : UNIT_HOLD);  // [rows, headDimV]
         m_->ringA.Release(slotA);
         m_->ringB.Release(slotB);
         Advance(rows, depth);
@@ -62,7 +62,7 @@ private:
     {
         const FlashAttentionTiling& t = *m_->tiling;
         if (col_ == 0) {
-            slotC_ = m_->OutputRing().Acquire();
+            slotC_ = m_->OutputTurn().Take();
         }
         if (col_ % t.l1TileP == 0) {
             if (loadRow_ == row_ && loadCol_ == col_) {
@@ -111,13 +111,9 @@ private:
         if (!lastKeys) {
             return;
         }
-        L0cRing& ring = m_->OutputRing();
-        ring.Publish(slotC_);
-        ring.Await(slotC_);
         const uint32_t pitchV = PaddedDim(t.headDimV);
         const uint64_t rowO = static_cast<uint64_t>(block_.index % t.ring) * t.blockQ + row_;
-        StoreAccumulator(m_->gmO[rowO * pitchV], m_->Output(slotC_), rows, t.headDimV, pitchV);
-        ring.Release(slotC_);
+        StoreAccumulator(m_->gmO[rowO * pitchV], m_->Output(slotC_), rows, t.headDimV, pitchV, UNIT_TURN);
         row_ += rows;
         col_ = 0;
         done_ = lastRows;

@@ -75,18 +75,16 @@ public:
                             t.headDimQk);  // [cols, headDimQk]
         m_->ringB.Publish(slotB);
         m_->ringB.Await(slotB);
-        const uint32_t slotC = m_->ringC.Acquire();
-        Multiply(m_->Scores(slotC), m_->Query(slotA_), m_->Right(slotB), rows, cols, t.headDimQk,
-                 true);  // [rows, cols]
+        const uint32_t slotC = m_->turnC.Take();
+        Multiply(m_->Scores(slotC), m_->Query(slotA_), m_->Right(slotB), rows, cols, t.headDimQk, true,
+                 UNIT_TURN);  // [rows, cols]
         m_->ringB.Release(slotB);
-        m_->ringC.Publish(slotC);
-        m_->ringC.Await(slotC);
         const uint64_t slotS = static_cast<uint64_t>(block_.index % t.ring) * t.blockQ + row0;
         WithExchangeType(t, [&](auto type) {
             const auto gmS = GmTensor<typename decltype(type)::Element>(m_->gmS);
-            StoreAccumulator(gmS[slotS * t.blockKv + l1Col_ + l0Col_], m_->Scores(slotC), rows, cols, t.blockKv);
+            StoreAccumulator(gmS[slotS * t.blockKv + l1Col_ + l0Col_], m_->Scores(slotC), rows, cols, t.blockKv,
+                             UNIT_TURN);
         });
-        m_->ringC.Release(slotC);
         Advance(l1Cols, cols);
         keys_.RunAhead();
     }

@@ -11,7 +11,6 @@ enum MatmulEvent : int32_t {
     MATMUL_L1B_EVENT = 2,
     MATMUL_L0A_EVENT = 0,
     MATMUL_L0B_EVENT = 2,
-    MATMUL_L0C_EVENT = 0,
 };
 
 template <class T, class Out>
@@ -25,8 +24,9 @@ public:
         ringL1b_.Init(MATMUL_L1B_EVENT, STAGES);
         ringL0a_.Init(MATMUL_L0A_EVENT, STAGES);
         ringL0b_.Init(MATMUL_L0B_EVENT, STAGES);
-        ringL0c_.Init(MATMUL_L0C_EVENT, map.l0C.slots);
-        stage_.Init(tiling, map, {&ringL1a_, &ringL1b_, &ringL0a_, &ringL0b_, &ringL0c_}, a, b, c);
+        turnL0c_.Init(map.l0C.slots);
+        BeginRowMajorStores();
+        stage_.Init(tiling, map, {&ringL1a_, &ringL1b_, &ringL0a_, &ringL0b_, &turnL0c_}, a, b, c);
     }
 
     __aicore__ inline void Drain()
@@ -35,7 +35,7 @@ public:
         ringL1b_.Drain();
         ringL0a_.Drain();
         ringL0b_.Drain();
-        ringL0c_.Drain();
+        EndRowMajorStores();
     }
 
     // A rectangle of the output of one of several products whose operands lie one after the other.
@@ -63,7 +63,7 @@ private:
     L1Ring ringL1b_;
     L0Ring ringL0a_;
     L0Ring ringL0b_;
-    L0cRing ringL0c_;
+    SlotTurn turnL0c_;
 };
 
 }  // namespace fastattn

@@ -50,7 +50,7 @@ public:
         uint32_t nextB = 0;
         uint32_t slotA = 0;
         uint32_t slotB = 0;
-        const uint32_t slotC = rings_.l0C->Acquire();
+        const uint32_t slotC = rings_.l0C->Take();
         for (uint32_t k = 0; k < tiling_->k; k += tiling_->baseK) {
             const uint32_t ahead = k == 0 ? 1 : 2;
             for (; nextB < Least(tiling_->k, (k / depthB + ahead) * depthB); nextB += depthB) {
@@ -70,15 +70,12 @@ public:
             const uint32_t inB = k % depthB;
             const bool last = k + depth == tiling_->k;
             MultiplyStep(tile, {slotA, slotB, slotC, depth, inA, inB, last || inA + tiling_->baseK == depthA,
-                                last || inB + tiling_->baseK == depthB, k == 0});
+                                last || inB + tiling_->baseK == depthB, k == 0, last && !hasBias_});
         }
         if (hasBias_) {
             AddBias(tile, slotC);
         }
-        rings_.l0C->Publish(slotC);
-        rings_.l0C->Await(slotC);
         StoreTile(tile, slotC);
-        rings_.l0C->Release(slotC);
     }
 
 private:
@@ -94,6 +91,7 @@ private:
         bool lastA;
         bool lastB;
         bool first;
+        bool last;
     };
 
     __aicore__ inline uint32_t Least(uint32_t x, uint32_t y) const { return x < y ? x : y; }
@@ -163,7 +161,7 @@ private:
         rings_.l0A->Await(l0SlotA);
         rings_.l0B->Await(l0SlotB);
         Multiply(SlotTensor<float>(AscendC::TPosition::CO1, map_.l0C, s.slotC), l0A, l0B, tile.rows, tile.cols, s.depth,
-                 s.first);  // [rows, cols]
+                 s.first, s.last ? UNIT_TURN : UNIT_HOLD);  // [rows, cols]
         rings_.l0A->Release(l0SlotA);
         rings_.l0B->Release(l0SlotB);
     }
@@ -181,21 +179,14 @@ private:
         rings_.l1B->Publish(slotB);
         rings_.l1A->Await(slotA);
         rings_.l1B->Await(slotB);
-        MultiplyStep(tile, {slotA, slotB, slotC, 1, 0, 0, true, true, false});
+        MultiplyStep(tile, {slotA, slotB, slotC, 1, 0, 0, true, true, false, true});
     }
 
     __aicore__ inline void StoreTile(const MatmulTile& tile, uint32_t slotC)
     {
-        AscendC::FixpipeParamsV220 p;
-        p.nSize = tile.cols;
-        p.mSize = tile.rows;
-        p.srcStride = Fractals(tile.rows) * FRACTAL_ROWS;
-        p.dstStride = tiling_->n;
-        p.quantPre = QuantOf<Out>();
-        p.deqScalar = 0;
-        AscendC::Fixpipe<Out, float, AscendC::CFG_ROW_MAJOR>(
-            gmC_[productC_ + static_cast<uint64_t>(tile.row) * tiling_->n + tile.col],
-            SlotTensor<float>(AscendC::TPosition::CO1, map_.l0C, slotC), p);
+        StoreAccumulator(gmC_[productC_ + static_cast<uint64_t>(tile.row) * tiling_->n + tile.col],
+                         SlotTensor<float>(AscendC::TPosition::CO1, map_.l0C, slotC), tile.rows, tile.cols, tiling_->n,
+                         UNIT_TURN);
     }
 
     const MatmulTiling* tiling_ = nullptr;
