@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fastattention_npu.cli.npu_sim import settings_text
 from fastattention_npu.config import load_soc
 from fastattention_npu.npu.runtime import stand_in_folder
+from fastattention_npu.yaml_file import config_names
 
 from .conftest import ROOT
 from .fake_cann import FakeCann
@@ -113,6 +115,23 @@ def test_without_a_toolkit_one_line_says_so() -> None:
     done = subprocess.run([ROOT / "scripts/cann_sim"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert done.stderr == "cann_sim: no CANN toolkit: ASCEND_HOME_PATH is ''; source its set_env.sh\n"
+
+
+def test_the_workflow_runs_it_in_the_image_that_the_page_names() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ascend_simulator.yml").read_text(encoding="utf-8"))
+    job = workflow["jobs"]["cann_sim"]
+    assert job["container"].startswith("quay.io/ascend/cann:")
+    assert "910b-ubuntu22.04-py3.11" in job["container"]
+    assert "quay.io/ascend/cann:<version>-910b-ubuntu22.04-py3.11" in (ROOT / "docs/ascend_host.md").read_text("utf-8")
+    (step,) = [step for step in job["steps"] if "scripts/cann_sim" in step.get("run", "")]
+    command = next(line for line in step["run"].splitlines() if line.startswith("scripts/cann_sim")).split()
+    assert os.access(ROOT / command[0], os.X_OK)
+    assert cann_sim.arguments(command[1:]).json == Path("cann_sim.json")
+    assert step["env"]["SOC_VERSION"].lower() in config_names("soc")
+    kept = next(step["with"]["path"].split() for step in job["steps"] if "upload" in step.get("uses", ""))
+    work = "build/cann_sim"  # the default of --work
+    assert kept == ["cann_sim.json", f"{work}/*/build.log", f"{work}/*/*/log.txt"]
+    assert cann_sim.arguments([]).work == ROOT / work
 
 
 def test_collector_on_the_sample() -> None:

@@ -91,6 +91,18 @@ def test_varlen() -> None:
             assert_right(out[rows][None], q[rows][None], k[keys][None], v[keys][None], causal=True)
 
 
+def test_packed_forms_of_packed_sequences() -> None:
+    qkv = torch.stack([x.squeeze(0) for x in inputs(57, 57)], 1)  # (tokens, 3, h, d)
+    starts = torch.tensor([0, 40, 40, 57], dtype=torch.int32)
+    there, cu = to_npu(qkv, starts)
+    for out in (
+        fa.flash_attn_varlen_qkvpacked_func(there, cu, 40, causal=True),
+        fa.flash_attn_varlen_kvpacked_func(there[:, 0], there[:, 1:], cu, cu, 40, 40, causal=True),
+    ):
+        for begin, end in ((0, 40), (40, 57)):
+            assert_right(out[begin:end][None], *(x[None] for x in qkv[begin:end].unbind(1)), causal=True)
+
+
 def test_key_counts_on_the_device() -> None:
     q, k, v = inputs(20, 90, b=2)
     used = torch.tensor([90, 31], dtype=torch.int32)
