@@ -14,11 +14,13 @@ from ..soc_config import load_soc
 from .kernel_cases import FRACTAL, SOC, Verdict, compare, fingerprint, kind_of_error
 
 KERNEL = "matmul_fp16_fp32"
-TOLERANCE = 1e-3  # fp32 sums of at most 300 products of standard normal numbers
+TOLERANCE = 1e-3  # fp32 sums of at most 1200 products of standard normal numbers
 # Fields of the tiling struct after m, n, k and transB (op_kernel/matmul/tiling.h).
 SMALL = {"core_m": 48, "core_n": 48, "grid_m": 1, "base_m": 32, "base_n": 32, "base_k": 16, "step_a": 2, "step_b": 3}
 # Both slots of L0A, L0B and L0C fill their memory.
 FULL_L0 = {**SMALL, "core_m": 300, "core_n": 300, "base_m": 128, "base_n": 128, "base_k": 128, "step_a": 1, "step_b": 1}
+# One more slot of either operand in L1 does not fit.
+FULL_L1 = {**FULL_L0, "base_m": 112, "base_k": 64, "step_a": 8, "step_b": 8}
 WIDE = {**FULL_L0, "core_n": 600, "base_n": 256, "base_k": 64}
 
 
@@ -30,17 +32,18 @@ class MatmulCase:
     trans_b: bool = False
     full: bool = False
     wide: bool = False  # one accumulator fills L0C
+    full_l1: bool = False
 
     def __str__(self) -> str:
         text = f"matmul m{self.m} n{self.n} k{self.k}" + " transB" * self.trans_b
-        return text + " full L0" * self.full + " wide" * self.wide
+        return text + " full L0" * self.full + " wide" * self.wide + " full L1" * self.full_l1
 
     def run(self, library: str | Path = "", checks: bool = True, trace: bool = False) -> Verdict:
         rng = np.random.default_rng(0)
         a = rng.standard_normal((self.m, self.k)).astype(np.float16)
         b = rng.standard_normal((self.n, self.k) if self.trans_b else (self.k, self.n)).astype(np.float16)
         c = np.full((self.m, self.n), np.nan, np.float32)
-        fields = dict(WIDE if self.wide else FULL_L0 if self.full else SMALL)
+        fields = dict(FULL_L1 if self.full_l1 else WIDE if self.wide else FULL_L0 if self.full else SMALL)
         fields["grid_m"] = -(-self.m // fields["core_m"])
         groups = fields["grid_m"] * -(-self.n // fields["core_n"])
         tiling = struct.pack("12I", self.m, self.n, self.k, self.trans_b, *fields.values())
@@ -87,6 +90,8 @@ MATMUL_CASES = (
     MatmulCase(300, 290, 300, full=True),
     MatmulCase(300, 290, 300, trans_b=True, full=True),
     MatmulCase(300, 600, 130, wide=True),
+    MatmulCase(20, 128, 1200, full_l1=True),
+    MatmulCase(20, 128, 1200, trans_b=True, full_l1=True),
 )
 
 

@@ -41,7 +41,7 @@ __aicore__ inline void RunFusedCube(const FusedOperands& operands, const Attenti
                     {operands.attention.o, operands.weight, operands.bias, operands.partial}, allReduce, group);
     RunBlocks(
         work, tiling.attention.preload,
-        [&](const Block& block, const Block* next) { stages.ComputeScores(block, next); },
+        [&](const Block& block, const Block* next, bool finishes) { stages.ComputeScores(block, next, finishes); },
         [&](const Block& block, const Block*) {
             projection.Enter(block.piece);
             stages.ComputeOutput(block, nullptr);  // the projection takes V's buffers in between
@@ -63,7 +63,7 @@ __aicore__ inline void RunFusedVector(const FusedOperands& operands, const Atten
     RowsStored stored;
     stored.Init(blocks);
     RunBlocks(
-        work, tiling.attention.preload, [&](const Block& block, const Block*) { stages.Softmax(block); },
+        work, tiling.attention.preload, [&](const Block& block, const Block*, bool) { stages.Softmax(block); },
         [&](const Block& block, const Block*) {
             stored.Enter(block.piece);
             stages.Accumulate(block);

@@ -1,6 +1,6 @@
 // The order in which a core works through its level-1 blocks: `begin` (scores on the cube core, softmax on the vector
 // cores) runs `preload` blocks ahead of `finish` (P·V, and the sum into O). Both get the block and the one that they
-// will get next, null behind the last.
+// will get next, null behind the last; `begin` also whether `finish` of another block follows at once.
 #pragma once
 #include "work.h"
 
@@ -43,8 +43,9 @@ __aicore__ inline void RunBlocks(const WorkCursor& work, uint32_t preload, const
     trail.Init(work);
     uint32_t ahead = 0;
     while (lead.Next()) {
-        begin(lead.Current(), lead.Following());
-        if (++ahead > preload) {
+        const bool finishes = ++ahead > preload;
+        begin(lead.Current(), lead.Following(), finishes);
+        if (finishes) {
             trail.Next();
             finish(trail.Current(), trail.Following());
         }

@@ -22,17 +22,16 @@ public:
     __aicore__ inline void Drain() { memory_.Drain(); }
 
     // S (rows x cols) of the block -> its workspace slot; if interleaved, together with ComputeOutput, which
-    // follows once `preload` blocks are ahead.
-    __aicore__ inline void ComputeScores(const Block& block, const Block* next)
+    // follows if `finishes`.
+    __aicore__ inline void ComputeScores(const Block& block, const Block* next, bool finishes)
     {
-        const FlashAttentionTiling& tiling = *memory_.tiling;
         if (early_) {
             scores_.Follow(next);
             early_ = false;
         } else {
             scores_.Begin(block, next);
         }
-        if (tiling.interleave == 0 || ++begun_ <= tiling.preload) {
+        if (memory_.tiling->interleave == 0 || !finishes) {
             RunSteps();
         }
     }
@@ -80,7 +79,6 @@ private:
     CubeMemory<T> memory_;
     ScoreSteps<T> scores_;
     OutputSteps<T> output_;
-    uint32_t begun_ = 0;
     bool early_ = false;       // the scores under way are of a block that ComputeScores has not named yet
     int32_t scoresAhead_ = 0;  // steps
 };

@@ -34,7 +34,8 @@ __aicore__ inline void FlashAttentionForward(const Operands& operands, const Fla
         CubeStages<T> stages;
         stages.Init(tiling, operands, operands.GroupWorkspace(tiling, group));
         RunBlocks(
-            work, tiling.preload, [&](const Block& block, const Block* next) { stages.ComputeScores(block, next); },
+            work, tiling.preload,
+            [&](const Block& block, const Block* next, bool finishes) { stages.ComputeScores(block, next, finishes); },
             [&](const Block& block, const Block* next) { stages.ComputeOutput(block, next); });
         stages.Drain();
     }
@@ -45,7 +46,7 @@ __aicore__ inline void FlashAttentionForward(const Operands& operands, const Fla
         pieces.Init(tiling, lengths, group);
         stages.StoreEmptyTasks(pieces);
         RunBlocks(
-            work, tiling.preload, [&](const Block& block, const Block*) { stages.Softmax(block); },
+            work, tiling.preload, [&](const Block& block, const Block*, bool) { stages.Softmax(block); },
             [&](const Block& block, const Block*) { stages.Accumulate(block); });
         if (tiling.schedule == RANGES) {
             RunEpilogue(stages, pieces);
