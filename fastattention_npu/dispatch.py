@@ -93,7 +93,13 @@ def backend(
             "backend cuda: CUDA tensors run on the GPU without it, and CPU tensors never do; move the tensors with "
             ".cuda(), or use backend 'cpu' or 'sim'"
         )
-    chosen = make_backend(name, soc=soc, tiling=tiling, threads=threads, checks=checks)
+    with use(make_backend(name, soc=soc, tiling=tiling, threads=threads, checks=checks)) as chosen:
+        yield chosen
+
+
+@contextmanager
+def use(chosen: Backend) -> Iterator[Backend]:
+    """Within the `with` block, `chosen` is the current backend of this thread."""
     token = _current.set(chosen)
     try:
         yield chosen

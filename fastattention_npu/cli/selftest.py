@@ -16,6 +16,7 @@ from ..dispatch import Backend, make_backend
 from ..errors import ConfigError
 from ..limits import BACKENDS
 from ..yaml_file import config_root, read_mapping
+from .selftest_append import AppendCase, run_append
 from .text import table
 
 ERRORS = ("max_abs_err", "ref_max_abs_err", "lse_max_abs_err")
@@ -24,6 +25,7 @@ ERRORS = ("max_abs_err", "ref_max_abs_err", "lse_max_abs_err")
 @dataclass(frozen=True)
 class Cases:
     correctness: tuple[ShapeConfig, ...]
+    append: tuple[AppendCase, ...]
     timing: tuple[ShapeConfig, ...]
     timing_on_a_card: tuple[ShapeConfig, ...]
 
@@ -46,17 +48,19 @@ def command(options: argparse.Namespace) -> int:
 def load_cases() -> Cases:
     path = config_root() / "selftest.yaml"
     values = read_mapping(path)
-    known = ("correctness", "timing", "timing_on_a_card")
+    known = ("correctness", "append", "timing", "timing_on_a_card")
     if set(values) != set(known):
         raise ConfigError(f"{path}: has the keys {', '.join(values)}; must have {', '.join(known)}")
     small = [shape_from_dict(shape, f"{name}.yaml") for name, shape in values["correctness"].items()]
-    return Cases(tuple(small), *(tuple(load_shape(name) for name in values[key]) for key in known[1:]))
+    append = [AppendCase.from_dict(name, row) for name, row in values["append"].items()]
+    return Cases(tuple(small), tuple(append), *(tuple(load_shape(name) for name in values[key]) for key in known[2:]))
 
 
 def selftest(backend: Backend, cases: Cases | None = None) -> dict[str, Any]:
-    """Runs the list: {backend, device, figures, ok, correctness: [...], timings: [...]}."""
+    """Runs the list: {backend, device, figures, ok, correctness: [...], append: [...], timings: [...]}."""
     cases = cases or load_cases()
     checked = [run(shape, backend) for shape in cases.correctness]
+    appended = [run_append(case, backend) for case in cases.append]
     shapes = cases.timing if checked[0].simulated or backend.name == "cpu" else cases.timing + cases.timing_on_a_card
     timed = [run(shape, backend) for shape in shapes]
     results = checked + timed
@@ -65,8 +69,9 @@ def selftest(backend: Backend, cases: Cases | None = None) -> dict[str, Any]:
         "backend": backend.name,
         "device": device,
         "figures": results[0].as_dict()["figures"],
-        "ok": all(x.ok and x.hazards == 0 for x in results),
+        "ok": all(x.ok and x.hazards == 0 for x in results) and all(row["ok"] for row in appended),
         "correctness": [_correctness_row(x) for x in checked],
+        "append": appended,
         "timings": [_timing_row(x, backend, str(device)) for x in timed],
     }
 
@@ -102,7 +107,10 @@ def describe(report: Mapping[str, Any]) -> str:
         rows.append([x["shape"], "ok" if x["ok"] and not x["hazards"] else "WRONG", *errors])
     header = ["shape", "result", "max abs error", "PyTorch's own", "lse error"]
     lines = [f"{report['backend']} ({report['device']}), times {report['figures']}", table(header, rows)]
-    lines += [f"  {x['shape']}: {reason}" for x in report["correctness"] for reason in x["reasons"]]
+    rows = [[x["shape"], "ok" if x["ok"] else "WRONG"] for x in report["append"]]
+    lines += ["", table(["append_kv_cache_, every bit", "result"], rows)]
+    both = report["correctness"] + report["append"]
+    lines += [f"  {x['shape']}: {reason}" for x in both for reason in x["reasons"]]
     rows = []
     for x in report["timings"]:
         simulated, measured = x.get("simulated_us"), x.get("measured_us")

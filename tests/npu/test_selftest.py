@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fastattention_npu import backends
-from fastattention_npu.cli import bundle, doctor, selftest
+from fastattention_npu import backends, dispatch
+from fastattention_npu.cli import bundle, doctor, selftest, selftest_append
 from fastattention_npu.cli.main import main
 from fastattention_npu.dispatch import make_backend
 
@@ -22,7 +22,7 @@ ALL = selftest.load_cases
 
 def small() -> selftest.Cases:
     cases = ALL()
-    return replace(cases, correctness=cases.correctness[-3:], timing=cases.timing[:1])
+    return replace(cases, correctness=cases.correctness[-3:], append=cases.append[-1:], timing=cases.timing[:1])
 
 
 @pytest.mark.parametrize("name", ["sim", "cpu"])
@@ -40,6 +40,7 @@ def test_on_the_stand_in(torch_npu: Path) -> None:
     report = json.loads(done.stdout.splitlines()[-1])
     assert (report["backend"], report["device"], report["figures"]) == ("npu", "Ascend910B2", "simulated")
     assert len(report["correctness"]) == len(selftest.load_cases().correctness)
+    assert [row["ok"] for row in report["append"]] == [True] * len(selftest.load_cases().append)
     assert all("measured_us" not in row and row["simulated_us"] > 0 for row in report["timings"])
 
 
@@ -58,6 +59,20 @@ def test_a_wrong_result_fails_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "selftest FAILED" in said
 
 
+def test_a_wrong_append_fails_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    append = selftest_append._append
+
+    def wrong(inputs):
+        k_cache, v_cache, lengths = append(inputs)
+        v_cache[-1, -1, -1, -1] += dispatch.current_backend().name == "sim"
+        return [k_cache, v_cache, lengths]
+
+    monkeypatch.setattr(selftest_append, "_append", wrong)
+    monkeypatch.setattr(selftest, "load_cases", small)
+    assert main(["selftest", "--backend", "sim"]) == 1
+    assert "prompt: v_cache: 1 of" in capsys.readouterr().out
+
+
 def test_a_measured_time_stands_beside_the_simulated_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a card would report: a runner of CANN's, in place of one."""
     run_sim = backends._run_sim
@@ -67,7 +82,7 @@ def test_a_measured_time_stands_beside_the_simulated_one(monkeypatch: pytest.Mon
         return out, lse, wall_s, {"time_us": 20.0, "launches": 20, "device": "Ascend910B2", "runner": "npu"}, plan
 
     monkeypatch.setattr(backends, "_run_npu", card)
-    cases = replace(small(), timing_on_a_card=())
+    cases = replace(small(), append=(), timing_on_a_card=())
     report = selftest.selftest(make_backend("npu", soc="ascend910b2"), cases)
     assert report["figures"] == "measured"
     row = report["timings"][0]
