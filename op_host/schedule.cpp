@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "../op_kernel/common/hardware.h"
+#include "../op_kernel/flash_attention/visible_columns.h"
 
 namespace fastattn {
 namespace {
@@ -49,6 +50,27 @@ RowOfBlocks BlocksOfRow(const FlashAttentionTiling& t, uint32_t blockIndexQ)
             static_cast<uint32_t>(end - begin - (blocks - 1) * size)};
 }
 
+namespace {
+
+// Pairs of 16 rows and 16 keys that the cube core computes for a run of keys.
+uint64_t FractalsOf(const FlashAttentionTiling& t, const QueryBlock& run)
+{
+    if (t.windowRight < 0) {
+        return CeilDiv(run.rows, FRACTAL_ROWS) * CeilDiv(run.keysEnd - run.keysBegin, FRACTAL_ROWS);
+    }
+    uint64_t fractals = 0;
+    for (uint32_t col0 = run.keysBegin; col0 < run.keysEnd; col0 += t.blockKv) {
+        const BlockColumns block{std::min(run.keysEnd - col0, t.blockKv), run.rowOffset - col0 + t.windowRight};
+        for (uint32_t row = 0; row < run.rows; row += t.l0TileQ) {
+            fractals += CeilDiv(std::min(run.rows - row, t.l0TileQ), FRACTAL_ROWS) *
+                        CeilDiv(ColumnsOfTile(t, run, block, row), FRACTAL_ROWS);
+        }
+    }
+    return fractals;
+}
+
+}  // namespace
+
 std::vector<GroupWork> WorkOfGroups(const FlashAttentionTiling& t, const HostLengths& lengths)
 {
     std::vector<GroupWork> groups(t.blockDim);
@@ -66,7 +88,7 @@ std::vector<GroupWork> WorkOfGroups(const FlashAttentionTiling& t, const HostLen
             work.blocks += CeilDiv(run.keysEnd - run.keysBegin, t.blockKv);
             ++work.pieces;
             work.parts += piece.Split() ? 1 : 0;
-            work.fractals += CeilDiv(run.rows, FRACTAL_ROWS) * CeilDiv(run.keysEnd - run.keysBegin, FRACTAL_ROWS);
+            work.fractals += FractalsOf(t, run);
         }
     }
     return groups;

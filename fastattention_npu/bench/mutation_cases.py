@@ -54,6 +54,7 @@ CASES = (
     Case(150, 700, d=128, tiling=FULL_TURNS),
     Case(70, 900, h_q=2, tiling=SHORT_TURNS),
     Case(60, 600, h_q=2, causal=True, tiling=SHARED_KEYS),
+    Case(33, 513, causal=True, tiling=SHARED_KEYS),  # a query tile without visible keys
     Case(60, 600, tiling=FEW_KEY_TILES),
     # S in 16 bits.
     Case(40, 600, h_q=2, causal=True, tiling=NARROW),

@@ -5,6 +5,7 @@
 #include "kernel_operator.h"
 #include "schedule.h"
 #include "storage.h"
+#include "visible_columns.h"
 
 namespace fastattn {
 
@@ -97,21 +98,9 @@ private:
     Block block_{};
 };
 
-// How many of the block's columns the query tile with this row needs: what is behind them the right window hides from
-// all of its rows. A multiple of 64, so that the vector cores fill nothing up, or all columns; all for the last tile.
 __aicore__ inline uint32_t ColumnsOfTile(const FlashAttentionTiling& t, const Block& block, uint32_t row)
 {
-    const bool oneHead = block.piece.queries.tokens == block.rows;
-    // Strips must not reach into the next tile, which has more columns.
-    const bool apart = t.l0TileQ % t.stripRows == 0 && RowsPerVectorCore(block.rows) % t.stripRows == 0;
-    if (t.windowRight < 0 || !oneHead || !apart) {
-        return block.cols;
-    }
-    const int64_t end = (row / t.l0TileQ + 1) * t.l0TileQ + block.deltaRight;
-    const int64_t rounded = end <= 0 ? 0 : (end + REPEAT_FP32_ELEMS - 1) / REPEAT_FP32_ELEMS * REPEAT_FP32_ELEMS;
-    const int64_t least = REPEAT_FP32_ELEMS;  // every row takes part in every block
-    const int64_t cols = rounded < least ? least : rounded;
-    return cols < block.cols ? static_cast<uint32_t>(cols) : block.cols;
+    return ColumnsOfTile(t, block.piece.queries, {block.cols, block.deltaRight}, row);
 }
 
 // Element offset of a token of a head in an operand; start is the sequence's first token.

@@ -1,0 +1,33 @@
+// Which of a level-1 block's columns the cube core computes. Plain C++17: the kernel leaves out the others, op_host
+// counts the work.
+#pragma once
+#include "partition.h"
+#include "storage.h"
+
+namespace fastattn {
+
+// Keys of a block, and where its diagonal lies: row r sees column c only if c <= r + deltaRight.
+struct BlockColumns {
+    uint32_t cols;
+    int64_t deltaRight;
+};
+
+// How many of the block's columns the query tile with this row needs: what is behind them the right window hides from
+// all of its rows. A multiple of 64, so that the vector cores fill nothing up, or all columns; all for the last tile.
+FASTATTN_HOST_DEVICE uint32_t ColumnsOfTile(const FlashAttentionTiling& t, const QueryBlock& queries,
+                                            const BlockColumns& block, uint32_t row)
+{
+    const bool oneHead = queries.tokens == queries.rows;
+    // Strips must not reach into the next tile, which has more columns.
+    const bool apart = t.l0TileQ % t.stripRows == 0 && RowsPerVectorCore(queries.rows) % t.stripRows == 0;
+    if (t.windowRight < 0 || !oneHead || !apart) {
+        return block.cols;
+    }
+    const int64_t end = (row / t.l0TileQ + 1) * t.l0TileQ + block.deltaRight;
+    const int64_t rounded = end <= 0 ? 0 : (end + REPEAT_FP32_ELEMS - 1) / REPEAT_FP32_ELEMS * REPEAT_FP32_ELEMS;
+    const int64_t least = REPEAT_FP32_ELEMS;  // every row takes part in every block
+    const int64_t cols = rounded < least ? least : rounded;
+    return cols < block.cols ? static_cast<uint32_t>(cols) : block.cols;
+}
+
+}  // namespace fastattn
