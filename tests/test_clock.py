@@ -63,6 +63,9 @@ def test_bank_conflicts_follow_addresses_and_strides() -> None:
     assert vector(src1_bytes=0x4000) == pytest.approx(free + 64, abs=2)  # the same bank group twice a repeat
     assert vector(dst_bytes=0x4020) == pytest.approx(free + 63 * SOC["vector.write_conflict_cycles"], abs=2)
     assert vector(dst_bytes=0x4000) == free  # the write waits one repeat and misses the read
+    assert vector(kind=9) == pytest.approx(
+        free + 64, abs=2
+    )  # a multiply-add reads its destination besides both sources
     assert vector(kind=5, dst_block_stride=16, dst_repeat_stride=1, repeats=16) > vector(kind=5, repeats=16) + 100
 
 

@@ -104,7 +104,7 @@ VECTOR_DEFAULTS = {
     "kind": 0, "loops": 200, "repeats": 64, "dst_bytes": 0x20000, "src0_bytes": 0, "src1_bytes": 0x10100,
     "src0_block_stride": 1, "src0_repeat_stride": 8, "dst_block_stride": 1, "dst_repeat_stride": 8,
 }  # fmt: skip
-KINDS = ("ADD", "BLOCK_WHOLE", "WHOLE_TWICE", "BLOCK_THRICE", "EXP", "MULS", "DIV", "SUM_WHOLE", "SUM_TREE")
+KINDS = ("ADD", "BLOCK_WHOLE", "WHOLE_TWICE", "BLOCK_THRICE", "EXP", "MULS", "DIV", "SUM_WHOLE", "SUM_TREE", "MUL_ADD")
 
 
 def _vector(name: str, kind: str, published: float, source: str, fits: tuple[str, ...] = (), **more: Any) -> Row:

@@ -18,6 +18,7 @@ namespace fastattn {
 
 constexpr uint32_t BLOCK_BYTES = 32;            // unit of UB addressing and of one data block of a repeat
 constexpr uint32_t REPEAT_BYTES = 256;          // bytes that one vector repeat covers
+constexpr uint32_t BANK_GROUPS = 16;            // of UB, one 32 B block after the other
 constexpr uint32_t FRACTAL_ROWS = 16;           // rows of a cube fractal
 constexpr uint32_t FRACTAL_BYTES = 512;         // one L1/L0A/L0B fractal
 constexpr uint32_t L0C_FRACTAL_BYTES = 1024;    // one 16 x 16 fp32 fractal

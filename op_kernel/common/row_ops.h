@@ -107,12 +107,14 @@ __aicore__ inline void SubtractRowStatistic(const Strip& s, const UbFloat& sprea
     Ordered();
 }
 
-// data = factor * data + shift of the row; factor is one 32 B block, shift is given spread over one block a row. Row by
-// row, for along a row neighbouring repeats use different bank groups. cols must be a multiple of 64.
+// data = factor * data + shift of the row; factor is given in BANK_GROUPS blocks, shift spread over one block a row.
+// Row by row, for along a row neighbouring repeats use different bank groups; factor and shift of a row lie in the same
+// half of them, but not in the same one, so that only every other repeat meets them. cols must be a multiple of 64.
 __aicore__ inline void ScaleAndShiftRows(const Strip& s, const UbFloat& factor, const UbFloat& spread)
 {
     for (uint32_t row = 0; row < s.rows; ++row) {
-        AscendC::FusedMulAdd(s.data[row * s.pitch], factor, spread[row * BLOCK_FP32_ELEMS],
+        const uint32_t bank = row % BANK_GROUPS ^ 1;
+        AscendC::FusedMulAdd(s.data[row * s.pitch], factor[bank * BLOCK_FP32_ELEMS], spread[row * BLOCK_FP32_ELEMS],
                              static_cast<uint64_t>(REPEAT_FP32_ELEMS), s.cols / REPEAT_FP32_ELEMS,
                              AscendC::BinaryRepeatParams(1, 0, 0, 8, 0, 0));
     }

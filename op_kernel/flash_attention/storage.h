@@ -57,7 +57,7 @@ struct UbMap {
     Buffer wide;       // stripRows x 64 fp32: ALiBi's distances, an additive mask widened
     Buffer eighths;    // stripRows x blockKv / 8 fp32, on the way to row maxima and, in slot 1, row sums
     Buffer few;        // stripRows x 8 fp32, the same further on
-    Buffer scale;      // 8 fp32: what scores are multiplied with while their maximum is taken off
+    Buffer scale;      // 8 fp32 for each bank group: what scores are multiplied with while their maximum is taken off
     Buffer broadcast;  // rowsPerVectorCore x 8 fp32, a row statistic spread over one 32 B block a row
     Buffer rowShift;   // ring x rowsPerVectorCore fp32, -row_max: blocks of several tasks are in flight
     Buffer rowSum;     // ring x rowsPerVectorCore fp32
@@ -182,7 +182,8 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     map.wide = PlaceAfter(map.maskHalf.EndBytes(), NeedsWide(t) ? t.stripRows * REPEAT_BYTES : 0, 1);
     map.eighths = PlaceAfter(map.wide.EndBytes(), scores / BLOCK_FP32_ELEMS * FLOAT_BYTES, REDUCTIONS);
     map.few = PlaceAfter(map.eighths.EndBytes(), t.stripRows * BLOCK_BYTES, REDUCTIONS);
-    map.scale = PlaceAfter(map.few.EndBytes(), BLOCK_BYTES, 1);
+    // As far before `broadcast` as bank groups repeat, see ScaleAndShiftRows.
+    map.scale = PlaceAfter(map.few.EndBytes(), BANK_GROUPS * BLOCK_BYTES, 1, 2 * BLOCK_BYTES);
     map.broadcast = PlaceAfter(map.scale.EndBytes(), RowsPerVectorCore(t.blockQ) * BLOCK_BYTES, 1);
     map.rowShift = PlaceAfter(map.broadcast.EndBytes(), rowStatBytes, t.ring);
     map.rowSum = PlaceAfter(map.rowShift.EndBytes(), rowStatBytes, t.ring);

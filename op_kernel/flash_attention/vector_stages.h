@@ -36,7 +36,7 @@ public:
         const uint32_t few = (ub_.few.EndBytes() - ub_.few.offsetBytes) / FLOAT_BYTES;
         AscendC::Duplicate(Ub<float>(ub_.few, 0), 0.0F, static_cast<int32_t>(few));  // masked lanes are never written
         AscendC::Duplicate(Ub<float>(ub_.scale, 0), modifiers_.RemainingScale(),
-                           static_cast<int32_t>(BLOCK_FP32_ELEMS));
+                           static_cast<int32_t>(BANK_GROUPS * BLOCK_FP32_ELEMS));
         Ordered();
     }
 

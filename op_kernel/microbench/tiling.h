@@ -32,7 +32,18 @@ struct AddBenchTiling {
     uint32_t stageBytes;
 };
 
-enum class VectorBench : uint32_t { ADD, BLOCK_WHOLE, WHOLE_TWICE, BLOCK_THRICE, EXP, MULS, DIV, SUM_WHOLE, SUM_TREE };
+enum class VectorBench : uint32_t {
+    ADD,
+    BLOCK_WHOLE,
+    WHOLE_TWICE,
+    BLOCK_THRICE,
+    EXP,
+    MULS,
+    DIV,
+    SUM_WHOLE,
+    SUM_TREE,
+    MUL_ADD
+};
 
 // One vector core repeats one instruction or a short chain on fixed UB addresses.
 struct VectorBenchTiling {

@@ -30,6 +30,11 @@ __aicore__ inline void RunInstruction(const VectorBenchTiling& t)
                          AscendC::BinaryRepeatParams(t.dstBlockStride, t.src0BlockStride, 1, t.dstRepeatStride,
                                                      t.src0RepeatStride, 8));
             break;
+        case VectorBench::MUL_ADD:
+            AscendC::FusedMulAdd(dst, src0, src1, LANES, t.repeats,
+                                 AscendC::BinaryRepeatParams(t.dstBlockStride, t.src0BlockStride, 1, t.dstRepeatStride,
+                                                             t.src0RepeatStride, 8));
+            break;
         case VectorBench::EXP: AscendC::Exp(dst, src0, LANES, t.repeats, unary); break;
         case VectorBench::MULS: AscendC::Muls(dst, src0, 1.0F, LANES, t.repeats, unary); break;
         default: break;

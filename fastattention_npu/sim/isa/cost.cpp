@@ -77,12 +77,14 @@ double RepeatCycles(double cycles, uint32_t repeat, const BankOperands& operands
     return busiest > cycles ? cycles + (busiest - cycles) * writeConflictCycles : cycles;
 }
 
+constexpr uint64_t READS_DST = 8;
+
 // Everything that the cycles of a vector instruction depend on.
 struct BankPattern {
     double cyclesPerRepeat;
     double conflictCycles;
     uint64_t repeats;
-    uint64_t present;  // a bit per operand
+    uint64_t present;  // a bit per operand; READS_DST
     uint64_t blocks;   // of a repeat: destination, sources
     VectorOperand operands[3];
 };
@@ -128,6 +130,7 @@ BankPattern PatternOf(double cyclesPerRepeat, uint32_t repeats, const BankOperan
         pattern.present |= uint64_t{1} << i;
         pattern.operands[i] = *all[i];
     }
+    if (operands.readsDst) pattern.present |= READS_DST;
     if (repeats != 0) Canonicalise(pattern);
     return pattern;
 }
@@ -135,8 +138,12 @@ BankPattern PatternOf(double cyclesPerRepeat, uint32_t repeats, const BankOperan
 double CyclesOf(const BankPattern& p)
 {
     const auto operand = [&p](uint32_t i) { return (p.present >> i & 1) != 0 ? &p.operands[i] : nullptr; };
-    const BankOperands operands{operand(0), operand(1), operand(2), static_cast<uint32_t>(p.blocks >> 32),
-                                static_cast<uint32_t>(p.blocks)};
+    const BankOperands operands{operand(0),
+                                operand(1),
+                                operand(2),
+                                static_cast<uint32_t>(p.blocks >> 32),
+                                static_cast<uint32_t>(p.blocks),
+                                (p.present & READS_DST) != 0};
     // Groups repeat after 16 repeats whatever the strides; one period stands for all.
     const auto repeats = static_cast<uint32_t>(p.repeats);
     const uint32_t period = std::min(repeats, BANK_GROUPS + 1);
