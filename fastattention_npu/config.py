@@ -6,6 +6,7 @@ The keys of a shape file stand in shape_config.py, the chip's constants are read
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from . import limits
 from ._native import is_available
@@ -16,13 +17,17 @@ from .yaml_file import config_names, find_config, read_mapping
 
 __all__ = ["ShapeConfig", "SocConfig", "TilingConfig", "load_shape", "load_soc", "load_tiling", "shape_from_dict"]
 
+FUSED_FIELDS = ("token_blocks", "tiles_per_step")
+
 
 @dataclass(frozen=True)
 class TilingConfig:
-    """Tiling fields that override op_host's choice."""
+    """Tiling fields that override op_host's choice; fused: those of attention_linear_allreduce alone, token_blocks (the
+    tokens of each block) and tiles_per_step (projection tiles between two level-1 blocks)."""
 
     fields: Mapping[str, int | str] = field(default_factory=dict)
     source: str = ""
+    fused: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_shape(name_or_path: str | Path) -> ShapeConfig:
@@ -50,9 +55,11 @@ def load_tiling(name_or_path: str | Path) -> TilingConfig:
     tuned = values.pop("tuned", {})  # where the file comes from, as `fastattn tune` writes it
     if not isinstance(tuned, dict):
         reasons.append(Reason("tuned", repr(tuned), "a mapping", "remove it, or keep what fastattn tune wrote"))
+    fused = {key: values.pop(key) for key in FUSED_FIELDS if key in values}
+    reasons += [reason for key, value in fused.items() for reason in _fused_reasons(key, value)]
     for key, value in values.items():
         if rows and key not in rows:
-            reasons.append(unknown_name(key, repr(value), rows, "key"))
+            reasons.append(unknown_name(key, repr(value), [*rows, *FUSED_FIELDS], "key"))
         elif rows and rows[key].names:
             reasons += rows[key].check_name(value)
         elif isinstance(value, bool) or not isinstance(value, int):
@@ -61,7 +68,15 @@ def load_tiling(name_or_path: str | Path) -> TilingConfig:
             reasons += rows[key].check(value)
     if reasons:
         raise ConfigError(f"{path}: not a usable tiling file", reasons)
-    return TilingConfig(values, str(path))
+    return TilingConfig(values, str(path), fused)
+
+
+def _fused_reasons(key: str, value: Any) -> list[Reason]:
+    numbers = value if key == "token_blocks" else [value]
+    if isinstance(numbers, list) and numbers and all(type(x) is int and x > 0 for x in numbers):
+        return []
+    limit = "a list of positive integers" if key == "token_blocks" else "a positive integer"
+    return [Reason(key, repr(value), limit, "write whole numbers without quotes, or remove this key")]
 
 
 def tiling_limits() -> dict[str, limits.Limit]:

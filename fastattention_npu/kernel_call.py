@@ -17,7 +17,7 @@ from ._native import core
 from .arguments import DTYPE_NAMES, Problem
 from .config import SocConfig, TilingConfig
 from .default_tilings import default_tiling
-from .errors import ArgumentError
+from .errors import ArgumentError, Reason
 from .kernel_masks import mask_operand, windows_mask
 from .options import Options
 
@@ -72,6 +72,10 @@ _plans: dict[str, dict[str, Any]] = {}
 
 def _plan(problem: dict[str, Any], soc: str, soc_values: dict[str, Any], tiling: TilingConfig | None) -> dict[str, Any]:
     if tiling is not None:
+        if tiling.fused:
+            remedy = "leave it out: only attention_linear_allreduce has token blocks"
+            reasons = [Reason(key, value, "absent", remedy) for key, value in tiling.fused.items()]
+            raise ArgumentError(f"{tiling.source}: not a tiling of plain attention", reasons)
         chosen = f"op_host from {tiling.source or 'a tiling'}"
         return core().plan(problem, soc_values, dict(tiling.fields)) | {"chosen_by": chosen}
     own = core().plan(problem, soc_values, {}) | {"chosen_by": "op_host"}

@@ -5,7 +5,7 @@ The keys stand in tables; a new key means a row. What a backend makes of a shape
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,17 @@ from .errors import ConfigError, Reason, did_you_mean, unknown_name
 
 MASK_KINDS = ("bool", "additive", "fp32")  # additive: in the dtype of q
 MASK_DIMS = "bhqk"
+MAX_RANKS = 8  # NPUs of one host
+NOT_WITH_ALLREDUCE = ("softcap", "alibi", "sinks", "mask", "seqused_k", "page_size")
+
+
+@dataclass(frozen=True)
+class AllReduceConfig:
+    """What follows the attention of each of so many ranks: a projection to `hidden` columns, and the sum over them."""
+
+    ranks: int
+    hidden: int
+    bias: bool = False
 
 
 @dataclass(frozen=True)
@@ -24,7 +35,7 @@ class ShapeConfig:
     (slopes per head) or batch (per batch entry and head). mask: None or one of MASK_KINDS; mask_dims: those of its
     dimensions bhqk that vary. seqused_k: valid keys of each batch entry, None for all. seqlens_q, seqlens_k: lengths of
     packed sequences, for layout tnd; s_q and s_kv are then the longest. page_size: the keys lie in pages of that many
-    tokens.
+    tokens. allreduce: the problem is one rank's, and projection and AllReduce follow.
     """
 
     b: int
@@ -48,6 +59,7 @@ class ShapeConfig:
     seqlens_q: tuple[int, ...] | None = None
     seqlens_k: tuple[int, ...] | None = None
     page_size: int | None = None
+    allreduce: AllReduceConfig | None = None
     source: str = ""  # the file that it was read from
 
     @property
@@ -64,6 +76,8 @@ class ShapeConfig:
     def as_dict(self) -> dict[str, Any]:
         values = asdict(self) | {"name": self.name, "softmax_scale": self.scale(), "d_v": self.head_dim_v}
         del values["source"]
+        if self.allreduce is None:
+            del values["allreduce"]
         return values
 
     def sequences(self) -> list[tuple[int, int]]:
@@ -82,6 +96,8 @@ class ShapeConfig:
         words += [f"mask={self.mask}({self.mask_dims})"] if self.mask else []
         lists = {name: getattr(self, name) for name in ("seqused_k", "seqlens_q", "seqlens_k")}
         words += [f"{name}={list(value)}" for name, value in lists.items() if value is not None]
+        if self.allreduce:
+            words.append(f"projected to {self.allreduce.hidden}, AllReduce of {self.allreduce.ranks} ranks")
         return words + ([f"page_size={self.page_size}"] if self.page_size else [])
 
 
@@ -160,6 +176,17 @@ def _page_size(key: str, value: Any) -> Any:
     return limit.check(value, name=key)[0] if _is_int(value) else Reason(key, repr(value), str(limit), "write a number")
 
 
+def _allreduce(key: str, value: Any) -> Any:
+    limits_of = {"ranks": limits.Limit("ranks", 1, MAX_RANKS), "hidden": limits.Limit("hidden", 1, 2**20)}
+    known = isinstance(value, dict) and set(limits_of) <= set(value) <= {*limits_of, "bias"}
+    if not known or not isinstance(value.get("bias", False), bool):
+        return Reason(key, repr(value), "{ranks: N, hidden: N}, and bias: true or false", "write these keys")
+    for name, limit in limits_of.items():
+        if not _is_int(value[name]) or not limit.holds(value[name]):
+            return Reason(f"{key}.{name}", repr(value[name]), str(limit), "write a whole number")
+    return AllReduceConfig(**value)
+
+
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -182,6 +209,7 @@ OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "seqlens_q": _optional(_counts),
     "seqlens_k": _optional(_counts),
     "page_size": _optional(_page_size),
+    "allreduce": _optional(_allreduce),
 }  # fmt: skip
 
 
@@ -209,6 +237,18 @@ def shape_from_dict(values: Mapping[str, Any], source: str) -> ShapeConfig:
 def _joint_reasons(taken: Mapping[str, Any]) -> list[Reason]:
     """Rules that join several keys, applied where all of them were readable."""
     reasons = []
+    if taken.get("allreduce") is not None:
+        plain = {field.name: field.default for field in fields(ShapeConfig)}
+        used = [key for key in NOT_WITH_ALLREDUCE if taken.get(key, plain[key]) != plain[key]]
+        reasons += [Reason(key, taken[key], "absent beside allreduce", "remove one of them") for key in used]
+        if taken.get("layout", "bshd") not in ("bshd", "tnd"):
+            reasons.append(Reason("layout", taken["layout"], "bshd or tnd beside allreduce", "use one of these"))
+        if taken.get("dtype", "fp16") == "fp32":
+            reasons.append(Reason("dtype", "fp32", "fp16 or bf16 beside allreduce", "use one of these"))
+        if taken.get("causal") and taken.get("window", (-1, -1))[1] > 0:
+            reasons.append(
+                Reason("window", taken["window"], "at most the diagonal beside causal", "remove one of them")
+            )
     if "h_q" in taken and "h_kv" in taken and taken["h_q"] % taken["h_kv"]:
         limit = f"a multiple of h_kv = {taken['h_kv']}"
         reasons.append(Reason("h_q", taken["h_q"], limit, "change h_q or h_kv until h_kv divides h_q"))

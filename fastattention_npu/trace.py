@@ -6,7 +6,8 @@ simulated. Format: the Trace Event Format document of the Chromium project.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,24 @@ from .timeline import CROSS_WAIT, FIRST_STALL, INSTRUCTION, KINDS, PIPES, event_
 MIN_STALL_CYCLES = 32  # shorter ones only fill the file: the gap between two instructions shows them as well
 WAIT_CYCLES = 1.0  # a wait that the clock gives no extent is drawn this long
 THREADS_PER_CORE = 10
-ALL_CORES_PID = 1_000_000
+ALL_CORES_PID = 1_000
+PIDS_PER_RANK = 10_000
+MAX_ARROWS_PER_PID = 1_000
 ARROWS = ("flag", "cross-core flag", "unit flags")  # by number
 
 
 class _Writer:
     """Turns one profile into events. Microseconds throughout, as the format wants."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, rank: int | None = None) -> None:
         self.profile = profile
+        self.base = (rank or 0) * PIDS_PER_RANK
+        self.prefix = "" if rank is None else f"rank {rank}, "
         self.timeline = profile.timeline
         self.us = profile.cycles_to_us(1.0)
         raw = self.timeline.raw
         self.events = {name: column.tolist() for name, column in self.timeline.events.items()}
-        self.pids = [core["group"] for core in raw["cores"]]
+        self.pids = [self.base + core["group"] for core in raw["cores"]]
         self.places = [core["core_in_group"] for core in raw["cores"]]
 
     def all_events(self) -> Iterator[dict[str, Any]]:
@@ -55,9 +60,9 @@ class _Writer:
 
     def metadata(self) -> Iterator[dict[str, Any]]:
         soc = self.profile.soc.name
-        names = {pid: f"core group {pid} (simulated {soc})" for pid in sorted(set(self.pids))}
-        for pid, name in (names | {ALL_CORES_PID: f"all cores, busy share (simulated {soc})"}).items():
-            yield {"ph": "M", "name": "process_name", "pid": pid, "args": {"name": name}}
+        names = {pid: f"core group {pid - self.base} (simulated {soc})" for pid in sorted(set(self.pids))}
+        for pid, name in (names | {self.base + ALL_CORES_PID: f"all cores, busy share (simulated {soc})"}).items():
+            yield {"ph": "M", "name": "process_name", "pid": pid, "args": {"name": self.prefix + name}}
             yield {"ph": "M", "name": "process_sort_index", "pid": pid, "args": {"sort_index": pid}}
         for order, (core, pipe) in enumerate(self.timeline.tracks()):
             place = {"pid": self.pids[core], "tid": self.tid(core, pipe)}
@@ -96,7 +101,7 @@ class _Writer:
             start, end = self.span(waiter)
             is_wait = self.events["kind"][waiter] == CROSS_WAIT
             arrive = end - min(0.5, (end - start) / 2) if is_wait else start
-            common = {"cat": cat, "name": name, "id": k}
+            common = {"cat": cat, "name": name, "id": self.base * MAX_ARROWS_PER_PID + k}
             yield {"ph": "s", **common, "ts": leave * self.us, **self.track(set_by)}
             yield {"ph": "f", "bp": "e", **common, "ts": max(leave, arrive) * self.us, **self.track(waiter)}
 
@@ -119,9 +124,9 @@ class _Writer:
                     **self.track(index),
                     "args": args,
                 }
-            if not found and hazard["group"] in self.pids:
+            if not found and self.base + hazard["group"] in self.pids:
                 args = {"text": hazard["text"], "role": "its instructions are not shown"}
-                place = {"pid": hazard["group"], "tid": 0}
+                place = {"pid": self.base + hazard["group"], "tid": 0}
                 yield {"ph": "i", "s": "p", "cat": "hazard", "name": "HAZARD", "ts": 0.0, **place, "args": args}
 
     def counters(self) -> Iterator[dict[str, Any]]:
@@ -132,7 +137,7 @@ class _Writer:
                     "ph": "C",
                     "name": f"{pipe} busy %",
                     "ts": i * step,
-                    "pid": ALL_CORES_PID,
+                    "pid": self.base + ALL_CORES_PID,
                     "args": {"%": round(100 * share, 1)},
                 }
 
@@ -156,12 +161,24 @@ def trace_header(profile: Profile) -> dict[str, Any]:
 
 def write_trace(profile: Profile, path: Path) -> int:
     """Writes the trace, an event a line; returns how many events there are."""
+    return _write(path, trace_header(profile), _Writer(profile).all_events())
+
+
+def write_ranks_trace(
+    profiles: Sequence[Profile], path: Path, header: Mapping[str, Any], links: Iterable[dict[str, Any]]
+) -> int:
+    """The same of several ranks in one time, with events of the links between them."""
+    ranks = (_Writer(profile, rank).all_events() for rank, profile in enumerate(profiles))
+    return _write(path, header, chain(links, *ranks))
+
+
+def _write(path: Path, header: Mapping[str, Any], events: Iterable[dict[str, Any]]) -> int:
     count = 0
     with path.open("w", encoding="utf-8") as file:
         file.write('{"displayTimeUnit": "ns",\n"otherData": ')
-        file.write(json.dumps(trace_header(profile), default=str))
+        file.write(json.dumps(header, default=str))
         file.write(',\n"traceEvents": [')
-        for event in _Writer(profile).all_events():
+        for event in events:
             file.write(("\n" if count == 0 else ",\n") + json.dumps(event, separators=(",", ":")))
             count += 1
         file.write("\n]}\n")

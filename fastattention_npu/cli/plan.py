@@ -8,6 +8,7 @@ from typing import Any
 from ..backends import finite, plan_shape
 from ..config import ShapeConfig, SocConfig, load_shape
 from ..dispatch import make_backend
+from . import allreduce
 from .run import shape_line
 from .text import byte_text, indent, table
 
@@ -16,6 +17,8 @@ def command(options: argparse.Namespace) -> int:
     shape = load_shape(options.shape)
     backend = make_backend("sim", soc=options.soc, tiling=options.tiling)
     assert backend.soc is not None, "a sim backend has a SoC"
+    if shape.allreduce is not None:
+        return allreduce.plan(shape, backend, options.json)
     plan = plan_shape(shape, backend)
     if options.json:
         row = {"soc": backend.soc.name, "figures": "modelled", "shape": shape.as_dict()}

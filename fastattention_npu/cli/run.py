@@ -8,6 +8,7 @@ from ..backends import RunResult, run
 from ..config import ShapeConfig, load_shape
 from ..dispatch import make_backend
 from ..reference import ERROR_FACTOR, FLOOR
+from . import allreduce
 from .text import bar, byte_text, indent
 
 HAZARDS_SHOWN = 5
@@ -23,6 +24,8 @@ def command(options: argparse.Namespace) -> int:
         threads=options.threads,
         checks=options.checks == "on",
     )
+    if shape.allreduce is not None:
+        return allreduce.run(shape, backend, options.seed, options.json)
     result = run(shape, backend, options.seed)
     print(json.dumps(result.as_dict()) if options.json else describe(result))
     return 0 if result.ok and result.hazards == 0 else 1

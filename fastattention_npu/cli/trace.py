@@ -9,6 +9,7 @@ from ..dispatch import DEFAULT_SOC, make_backend
 from ..errors import ConfigError
 from ..profiling import DEFAULT_MAX_EVENTS, profile
 from ..trace import write_trace
+from . import allreduce
 
 
 def group_list(text: str) -> list[int]:
@@ -61,7 +62,10 @@ def run(args: argparse.Namespace) -> int:
     """Exit status 0 unless the simulator found a hazard."""
     path = writable(args.output)
     backend = make_backend("sim", soc=args.soc, tiling=args.tiling, threads=args.threads)
-    result = profile(load_shape(args.shape), backend, args.groups, args.events)
+    shape = load_shape(args.shape)
+    if shape.allreduce is not None:
+        return allreduce.trace(shape, backend, path, args.groups, args.events)
+    result = profile(shape, backend, args.groups, args.events)
     count = write_trace(result, path)
     omitted = result.timeline.raw["omitted_events"]
     cycles, time_us = result.figures["cycles"], result.figures["time_us"]

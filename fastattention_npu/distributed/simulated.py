@@ -81,7 +81,8 @@ def simulate_ranks(
         cu_seqlens_q, cu_seqlens_k: int32 (batch + 1,) with packed tensors (tokens, h, d); max_seqlen_*: the longest.
         blocks: tokens of each block; None: op_host's cost model chooses, a single block where cutting loses.
         tiles_per_step: projection tiles between two level-1 blocks of attention; None: op_host chooses.
-        tiling: overrides of the attention tiling, as a file or a mapping.
+        tiling: overrides of the attention tiling, as a file or a mapping; a file's token_blocks and tiles_per_step
+            stand where the arguments are None.
         options: of the simulator: threads, checks, functional, kernel_library, listing, ...
         stand_for: with a single entry in `ranks`: how many ranks do the same at the same time (for times only).
     Returns:
@@ -92,29 +93,28 @@ def simulate_ranks(
         op_kernel/attention_linear_allreduce, docs/allreduce.md.
     """
     chosen = soc if isinstance(soc, SocConfig) else load_soc(soc)
-    if tiling is not None and not isinstance(tiling, (Mapping, TilingConfig)):
-        tiling = load_tiling(tiling)
-    overrides = dict(tiling.fields if isinstance(tiling, TilingConfig) else tiling or {})
     count = stand_for or len(ranks)
-    packed = cu_seqlens_q is not None
-    plans, outputs, operands, keep = [], [], [], []
-    for rank, inputs in enumerate(ranks):
-        problem = _problem(inputs, softmax_scale, causal, window, cu_seqlens_q, max_seqlen_q, max_seqlen_k)
-        fused: dict[str, Any] = {
-            "hidden": inputs.w_o.size(0),
-            "ranks": count,
-            "has_bias": bias is not None and rank == 0,
-        }
-        if blocks is not None:
-            fused["blocks"] = list(blocks)
-        if tiles_per_step is not None:
-            fused["tiles_per_step"] = tiles_per_step
-        plan = core().plan_fused(problem, fused, chosen.values(), overrides)
-        tensors = _tensors(inputs, bias if rank == 0 else None, plan, packed)
+    plans = plan_ranks(
+        ranks,
+        bias,
+        softmax_scale=softmax_scale,
+        causal=causal,
+        window=window,
+        cu_seqlens_q=cu_seqlens_q,
+        max_seqlen_q=max_seqlen_q,
+        max_seqlen_k=max_seqlen_k,
+        blocks=blocks,
+        tiles_per_step=tiles_per_step,
+        soc=chosen,
+        tiling=tiling,
+        count=count,
+    )
+    outputs, operands, keep = [], [], []
+    for rank, (inputs, plan) in enumerate(zip(ranks, plans, strict=True)):
+        tensors = _tensors(inputs, bias if rank == 0 else None, plan, cu_seqlens_q is not None)
         for name, lengths in (("cu_seqlens_q", cu_seqlens_q), ("cu_seqlens_k", cu_seqlens_k)):
             if lengths is not None:
                 tensors[name] = lengths
-        plans.append(plan)
         outputs.append(tensors["out"])
         keep.append(tensors)
         operands.append({name: (t.data_ptr(), extent_bytes(t)) for name, t in tensors.items()})
@@ -134,6 +134,43 @@ def simulate_ranks(
     warn_of(f"rank {i}: {text}" for i, report in enumerate(figures["reports"]) for text in report["warning_texts"])
     shape = ranks[0].q.shape[:-2]
     return SimulatedRanks([out.view(*shape, out.size(-1)) for out in outputs], first, figures)
+
+
+def plan_ranks(
+    ranks: Sequence[RankInputs],
+    bias: Tensor | None,
+    *,
+    count: int,
+    soc: SocConfig,
+    tiling: str | Path | TilingConfig | Mapping[str, int] | None = None,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window: tuple[int, int] = (-1, -1),
+    cu_seqlens_q: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
+    max_seqlen_q: int = 0,
+    max_seqlen_k: int = 0,
+    blocks: Sequence[int] | None = None,
+    tiles_per_step: int | None = None,
+) -> list[dict[str, Any]]:
+    """op_host's plan of each rank, of `count`; looks at the tensors' sizes only."""
+    if tiling is not None and not isinstance(tiling, (Mapping, TilingConfig)):
+        tiling = load_tiling(tiling)
+    given = tiling.fused if isinstance(tiling, TilingConfig) else {}
+    blocks = given.get("token_blocks") if blocks is None else blocks
+    tiles_per_step = given.get("tiles_per_step") if tiles_per_step is None else tiles_per_step
+    overrides = dict(tiling.fields if isinstance(tiling, TilingConfig) else tiling or {})
+    plans = []
+    for rank, inputs in enumerate(ranks):
+        problem = _problem(inputs, softmax_scale, causal, window, cu_seqlens_q, max_seqlen_q, max_seqlen_k)
+        fused: dict[str, Any] = {"hidden": inputs.w_o.size(0), "ranks": count}
+        fused["has_bias"] = bias is not None and rank == 0
+        if blocks is not None:
+            fused["blocks"] = list(blocks)
+        if tiles_per_step is not None:
+            fused["tiles_per_step"] = tiles_per_step
+        plans.append(core().plan_fused(problem, fused, soc.values(), overrides))
+    return plans
 
 
 def _problem(

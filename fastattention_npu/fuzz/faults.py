@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .problems import Case, legal_case
+from .problems import Case, attention_case
 
 Arguments = dict[str, Any]
 
@@ -99,4 +99,4 @@ FAULTS: dict[str, Callable[[Arguments], Arguments | None]] = {
 def illegal_case(seed: int, index: int) -> Case:
     """Case number `index` of a seed, with one of FAULTS."""
     rng = random.Random(f"illegal {seed} {index}")
-    return legal_case(seed, index) | {"kind": "illegal", "fault": rng.choice(list(FAULTS))}
+    return attention_case(seed, index) | {"kind": "illegal", "fault": rng.choice(list(FAULTS))}

@@ -4,6 +4,7 @@ Sizes are small, so that a case takes a fraction of a second, and lie often at a
 """
 
 import random
+from itertools import pairwise
 from typing import Any
 
 BORDERS = (1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129)
@@ -29,8 +30,55 @@ SOCS = ("ascend910b2",) * 6 + ("ascend910b1", "ascend910b3", "ascend910b4")
 Case = dict[str, Any]
 
 
+FUSED_SHARE = 12  # one problem in so many is of several ranks with projection and AllReduce
+
+
 def legal_case(seed: int, index: int) -> Case:
     """Case number `index` of a seed; the same for the same numbers."""
+    if index % FUSED_SHARE == FUSED_SHARE - 1:
+        return fused_case(seed, index)
+    return attention_case(seed, index)
+
+
+def fused_case(seed: int, index: int) -> Case:
+    """Attention, projection and AllReduce of 1 to 8 ranks; sizes shrink with the ranks, all of which are simulated."""
+    rng = random.Random(f"fused {seed} {index}")
+    ranks = rng.choice((1, 2, 2, 3, 4, 8))
+    h_kv = rng.choice((1, 1, 2))
+    sizes = (1, 2, 15, 16, 17, 31, 33, 65, 100, 130, 200)
+    s_q = min(rng.choice(sizes), 400 // ranks)
+    shape: dict[str, Any] = {"b": rng.choice((1, 1, 2)), "s_q": s_q, "s_kv": s_q}
+    if rng.random() < 0.3:
+        shape["s_kv"] = rng.choice((1, 17, 64, 300))
+    shape |= {"h_q": h_kv * rng.choice((1, 2, 4)), "h_kv": h_kv, "d": rng.choice((1, 8, 16, 40, 64))}
+    if rng.random() < 0.2:
+        shape["d_v"] = rng.choice((8, 24, 32))
+    shape["dtype"] = rng.choice(("fp16", "bf16"))
+    shape["layout"] = "bshd"
+    tokens = shape["b"] * s_q
+    if rng.random() < 0.3:
+        shape["layout"] = "tnd"
+        shape["seqlens_q"] = [rng.choice((0, 1, rng.randint(0, s_q), s_q)) for _ in range(shape["b"])]
+        shape["seqlens_q"][-1] = max(1, shape["seqlens_q"][-1])
+        shape["seqlens_k"] = [rng.choice((0, 1, shape["s_kv"])) for _ in range(shape["b"])]
+        tokens = sum(shape["seqlens_q"])
+    if rng.random() < 0.6:
+        shape["causal"] = True
+    elif rng.random() < 0.4:
+        shape["window"] = [rng.choice((-1, 0, 20)) for _ in range(2)]
+    hidden = rng.choice((1, 16, 24, 40, 72, 130, 200, 300))
+    shape["allreduce"] = {"ranks": ranks, "hidden": hidden, "bias": rng.random() < 0.5}
+    tiling: dict[str, Any] = SMALL | {"mask_block": 256, "block_dim": rng.choice((1, 2, 3))}
+    if rng.random() < 0.7:
+        cuts = sorted({rng.randint(1, tokens) for _ in range(rng.randint(0, 5))} | {tokens})
+        tiling["token_blocks"] = [b - a for a, b in pairwise([0, *cuts])]
+    if rng.random() < 0.5:
+        tiling["tiles_per_step"] = rng.choice((1, 2, 5))
+    case = {"kind": "legal", "backend": "sim", "soc": rng.choice(SOCS), "shape": shape, "tiling": tiling}
+    return case | {"seed": rng.randrange(2**31)}
+
+
+def attention_case(seed: int, index: int) -> Case:
     rng = random.Random(f"legal {seed} {index}")
     backend = "cpu" if rng.random() < 0.15 else "sim"
     shape = _sizes(rng)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..config import FUSED_FIELDS
 from ..dispatch import DEFAULT_SOC
 from ..errors import ConfigError
 from ..shape_config import REQUIRED, shape_from_dict
@@ -49,6 +50,34 @@ def _usual_soc(case: Case) -> Iterator[Case]:
 def _drop_tiling(case: Case) -> Iterator[Case]:
     if case.get("tiling"):
         yield case | {"tiling": {}}
+    for key in FUSED_FIELDS:
+        if key in case.get("tiling", {}):
+            yield case | {"tiling": {name: x for name, x in case["tiling"].items() if name != key}}
+
+
+def _fewer_ranks(case: Case) -> Iterator[Case]:
+    layer = case["shape"].get("allreduce")
+    for key, size in (("ranks", 1), ("hidden", 1)):
+        for smaller in dict.fromkeys((1, layer[key] // 2, layer[key] - 1)) if layer else ():
+            if size <= smaller < layer[key]:
+                yield case | {"shape": case["shape"] | {"allreduce": layer | {key: smaller}}}
+    if layer and layer.get("bias"):
+        yield case | {"shape": case["shape"] | {"allreduce": layer | {"bias": False}}}
+
+
+def _fewer_blocks(case: Case) -> Iterator[Case]:
+    """Neighbouring token blocks joined; then a block, and with it tokens of the only sequence, fewer."""
+    blocks = case.get("tiling", {}).get("token_blocks", [])
+    for i in range(len(blocks) - 1):
+        joined = [*blocks[:i], blocks[i] + blocks[i + 1], *blocks[i + 2 :]]
+        yield case | {"tiling": case["tiling"] | {"token_blocks": joined}}
+    shape = case["shape"]
+    for i, tokens in enumerate(blocks if shape["b"] == 1 and "seqlens_q" not in shape else ()):
+        for fewer in dict.fromkeys((0, tokens // 2, tokens - 1)):
+            left = [x for x in (*blocks[:i], fewer, *blocks[i + 1 :]) if x]
+            if fewer < tokens and left:
+                smaller = case["tiling"] | {"token_blocks": left}
+                yield case | {"tiling": smaller, "shape": shape | {"s_q": sum(left)}}
 
 
 def _drop_keys(case: Case) -> Iterator[Case]:
@@ -56,7 +85,7 @@ def _drop_keys(case: Case) -> Iterator[Case]:
     groups = [{key} for key in shape if key not in REQUIRED]
     groups += [{"layout", "seqlens_q", "seqlens_k"}, {"mask", "mask_dims"}]
     for group in groups:
-        if group & set(shape):
+        if group & set(shape) and "allreduce" not in group:
             yield case | {"shape": {name: x for name, x in shape.items() if name not in group}}
 
 
@@ -89,7 +118,16 @@ def _smaller_lengths(case: Case) -> Iterator[Case]:
                     yield case | {"shape": shape | {key: lengths}}
 
 
-STEPS = (_usual_soc, _drop_tiling, _drop_keys, _fewer_heads, _smaller_sizes, _smaller_lengths)
+STEPS = (
+    _usual_soc,
+    _drop_tiling,
+    _fewer_ranks,
+    _fewer_blocks,
+    _drop_keys,
+    _fewer_heads,
+    _smaller_sizes,
+    _smaller_lengths,
+)
 
 
 def _first_entry(shape: dict[str, Any]) -> dict[str, Any]:

@@ -140,7 +140,7 @@ nb::dict SimulateRanks(const std::string& name, const nb::dict& socDict, const s
     }
     ascend_sim::WorldTiming timing;
     std::vector<ascend_sim::Report> reports;
-    ascend_sim::Timeline timeline;
+    std::vector<ascend_sim::Timeline> timelines;
     std::map<std::string, std::vector<std::string>> listings;
     {
         const nb::gil_scoped_release release;
@@ -153,8 +153,10 @@ nb::dict SimulateRanks(const std::string& name, const nb::dict& socDict, const s
         for (uint32_t rank = 0; rank < count; ++rank) traces.push_back(world.At(rank).Result().traces);
         if (options.timing.wanted) timing = ascend_sim::ComputeWorldTiming(soc, traces, ranks, taskBytes);
         timing.ranks.resize(count);
-        if (options.timeline.wanted) {
-            timeline = ascend_sim::MakeTimeline(world.At(0), world.At(0).Result(), timing.ranks[0], options.timeline);
+        for (uint32_t rank = 0; options.timeline.wanted && rank < count; ++rank) {
+            ascend_sim::Launch& launch = world.At(rank);
+            timelines.push_back(
+                ascend_sim::MakeTimeline(launch, launch.Result(), timing.ranks[rank], options.timeline));
         }
         if (options.launch.listing) listings = Listings(world.At(0));
         for (uint32_t rank = 0; rank < count; ++rank) {
@@ -166,7 +168,9 @@ nb::dict SimulateRanks(const std::string& name, const nb::dict& socDict, const s
     for (const ascend_sim::Report& report : reports) rows.append(ReportDict(report));
     answer["reports"] = rows;
     if (options.launch.listing) answer["listing"] = listings;
-    if (options.timeline.wanted) answer["timeline"] = TimelineDict(std::move(timeline));
+    nb::list tracks;
+    for (ascend_sim::Timeline& timeline : timelines) tracks.append(TimelineDict(std::move(timeline)));
+    if (options.timeline.wanted) answer["timelines"] = tracks;
     return answer;
 }
 
