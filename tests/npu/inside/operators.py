@@ -160,6 +160,22 @@ def test_a_cache_on_the_device_that_is_full() -> None:
         assert cache.cpu()[:, :, 0, 0].tolist() == [[0] * 6 + [1, 1], [0] * 8]
 
 
+@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+def test_torch_compile_of_an_append(compiler: str) -> None:
+    q, k, v = inputs(2, 2)
+    caches = [torch.zeros(1, 40, 2, 64).half() for _ in range(2)]
+    used = torch.tensor([9], dtype=torch.int32)
+    there, lengths = to_npu(q, *caches, k, v), used.to(NPU)
+    step = torch.compile(
+        lambda *x: fa.flash_attn_with_kvcache(*x, cache_seqlens=lengths, causal=True), fullgraph=True, backend=compiler
+    )
+    with torch.no_grad():
+        out = step(*there)
+    caches[0][:, 9:11], caches[1][:, 9:11] = k, v
+    assert torch.equal(there[1].cpu(), caches[0])
+    assert_right(out, q, *caches, causal=True, seqused_k=used + 2)
+
+
 def test_appends_in_a_graph() -> None:
     """Each replay appends behind what the last one left: the lengths stay on the device."""
     generator = torch.Generator().manual_seed(3)
@@ -233,6 +249,18 @@ def test_two_streams() -> None:
     assert_right(out1, q, k, v)
     assert_right(out2, q, k, v, causal=True)
     assert_right(out, out1.cpu(), k, out2.cpu())
+
+
+def test_the_mask_is_copied_once_to_each_device() -> None:
+    from fastattention_npu.npu.launch import mask_on
+
+    mask_on.cache_clear()
+    q, k, v = inputs(32, 48)
+    for device in (NPU, torch.device("npu:1"), NPU):
+        held = [x.to(device) for x in (q, k, v)]
+        outs = [fa.flash_attn_func(*held, causal=True) for _ in range(2)]
+        assert torch.equal(*(x.cpu() for x in outs))
+    assert (mask_on.cache_info().misses, mask_on.cache_info().hits) == (2, 4)
 
 
 def test_many_launches_reuse_their_workspace() -> None:
