@@ -22,7 +22,7 @@ CLASS_FIELDS = (
     *("l0_tile_q", "l0_tile_kv", "interleave", "strip_rows"),
 )
 # Fields that a tuned file holds; op_host derives the others.
-TUNED_FIELDS = (*CLASS_FIELDS, "schedule")
+TUNED_FIELDS = (*CLASS_FIELDS, "schedule", "stagger")
 MODELLED_BEST = 12  # candidates that are simulated in the first round
 MOST_ALIKE = 3  # of them with the same blocks and preload depth: the rest would only repeat them
 ROUNDS = 4  # of neighbours of the best so far, at most
@@ -40,6 +40,7 @@ STEPS: Mapping[str, Sequence[int]] = {
     "interleave": (0, 1),
     "strip_rows": (8, 16, 32),
     "schedule": (0, 1),
+    "stagger": (1, 2, 8),
 }
 # What op_host derives anew when a field changes, because the old value may not fit or not suit the new one.
 FOLLOWERS: Mapping[str, Sequence[str]] = {

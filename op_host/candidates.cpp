@@ -20,9 +20,11 @@ constexpr uint32_t MAX_L0_TILE_Q = 128;
 constexpr uint32_t MAX_L1_TILE_KV = 512;
 constexpr uint32_t MIN_L1_TILE_KV = 128;  // shorter tiles pay the DMA head too often
 
-constexpr double WHOLE_TASK_ROUNDS = 32;   // of tasks over the cores: the busiest is then within 3 % of the mean
-constexpr double FOLDED_IMBALANCE = 1.03;  // of whole tasks, more is worth a combination
-constexpr uint32_t MIN_PART_KEYS = 512;    // a shorter part costs more to combine than it saves
+constexpr double WHOLE_TASK_ROUNDS = 32;    // of tasks over the cores: the busiest is then within 3 % of the mean
+constexpr double FOLDED_IMBALANCE = 1.03;   // of whole tasks, more is worth a combination
+constexpr uint32_t STAGGER = 8;             // phases of a block
+constexpr double MIN_STAGGERED_BLOCKS = 8;  // of a core group: the block that its phase costs is then worth it
+constexpr uint32_t MIN_PART_KEYS = 512;     // a shorter part costs more to combine than it saves
 
 using Values = std::vector<uint32_t>;
 
@@ -194,6 +196,11 @@ void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttention
     if (overrides.count("block_dim") == 0) {
         const double parts = std::max(1.0, static_cast<double>(CeilDiv(t.seqKv, MIN_PART_KEYS)));
         t.blockDim = static_cast<uint32_t>(std::min(soc.aicCores, t.schedule == RANGES ? tasks * parts : tasks));
+    }
+    if (overrides.count("stagger") == 0) {
+        const double visible = t.windowRight >= 0 ? 0.5 : 1;
+        const double blocks = tasks * static_cast<double>(CeilDiv(t.seqKv, t.blockKv)) * visible;
+        t.stagger = blocks >= MIN_STAGGERED_BLOCKS * t.blockDim ? STAGGER : 1;
     }
     if (overrides.count("mask_block") == 0) {
         t.maskBlock = static_cast<uint32_t>(RoundUp(std::max(t.blockQ, t.blockKv), MASK_ROW_ALIGN_ELEMS));

@@ -31,6 +31,7 @@ const std::vector<Limit>& Limits()
         {"preload", TILING, 1, CROSS_CORE_COUNTER_MAX - 2, 1, "the ring holds one slot more", ""},
         {"s_exchange", TILING, EXCHANGE_FP32, EXCHANGE_BF16, 1,
          "fp32, fp16 (a score before scaling is at most 65504 in size) or bf16 (operands in bf16)", ""},
+        {"stagger", TILING, 1, 8, 1, "phases of a block, each a whole number of 32 keys", ""},
         {"l1_tile_kv", TILING, 16, 16384, 16, "ND2NZ nValue", ""},
         {"l1_tile_v", TILING, 16, 16384, 16, "ND2NZ nValue", ""},
         {"l1_tile_p", TILING, 16, 16384, 16, "ND2NZ nValue", ""},

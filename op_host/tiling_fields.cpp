@@ -30,6 +30,7 @@ const std::vector<TilingField>& TilingFields()
         {"ring", &T::ring, true},
         {"preload", &T::preload, true},
         {"s_exchange", &T::sExchange, true, {"fp32", "fp16", "bf16"}},
+        {"stagger", &T::stagger, true},
         {"l1_tile_kv", &T::l1TileKv, true},
         {"l1_tile_v", &T::l1TileV, true},
         {"l1_tile_p", &T::l1TileP, true},

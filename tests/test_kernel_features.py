@@ -15,7 +15,7 @@ from fastattention_npu.bench import kernel_cases
 from fastattention_npu.bench.kernel_cases import SMALL_TILING, Case, prepare, run_case
 from fastattention_npu.bench.mutation_cases import CASES
 
-SPLIT = {**SMALL_TILING, "block_dim": 3}
+SPLIT = {**SMALL_TILING, "block_dim": 3, "stagger": 8}
 PACKED = {**SMALL_TILING, "pack_gqa": 1, "block_dim": 2}
 COMBINATIONS = [
     # Every head dim class, d_v on either side of d_qk, in both types.

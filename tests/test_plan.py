@@ -108,7 +108,7 @@ def test_tiling_bytes_are_the_struct() -> None:
     answer = plan(LLAMA | {"has_seq_used_kv": True, "dtype": "bf16", "window_left": 7, "softcap": 3.0}
                   | {"mask_dtype": "bool", "mask_strides": (9, 8, 7, 1)}, mask="predicate")  # fmt: skip
     tiling = answer["tiling"]
-    fields = struct.unpack_from("<22Q8I2i6I2f20I", answer["tiling_bytes"])
+    fields = struct.unpack_from("<22Q8I2i6I2f21I", answer["tiling_bytes"])
     strides = [stride for name in (*"qkvo", "mask") for stride in tiling[f"{name}_strides"]]
     parts = ("bytes_per_group", "s_offset_bytes", "p_offset_bytes", "o_offset_bytes", "part_offset_bytes")
     assert list(fields[:15]) == strides
@@ -125,11 +125,17 @@ def test_tiling_bytes_are_the_struct() -> None:
     assert fields[38:40] == (pytest.approx(tiling["softmax_scale"]), 3.0)
     tiles = ("l1_tile_kv", "l1_tile_v", "l1_tile_p", "l0_tile_q", "l0_tile_kv", "interleave", "strip_rows")
     order = ("block_q", "block_kv", "ring", "preload", *tiles)
-    assert list(fields[40:44]) + list(fields[45:52]) == [tiling[name] for name in order]
-    assert fields[44] == 0  # S in fp32
-    assert fields[52] == 1  # windows by predicate
+    assert list(fields[40:44]) + list(fields[46:53]) == [tiling[name] for name in order]
+    assert fields[44:46] == (0, tiling["stagger"])  # S in fp32
+    assert fields[53] == 1  # windows by predicate
     order = ("mask_block", "block_dim", "num_blocks_q", "pack_gqa", "schedule", "block_units", "task_units")
-    assert list(fields[53:]) == [tiling[name] for name in order]
+    assert list(fields[54:]) == [tiling[name] for name in order]
+
+
+def test_core_groups_of_long_problems_are_out_of_step() -> None:
+    """A short first block costs a block; few blocks are not worth that."""
+    assert plan(LLAMA)["tiling"]["stagger"] == 8
+    assert plan(LLAMA | {"s_q": 1})["tiling"]["stagger"] == 1
 
 
 # --- storage ---------------------------------------------------------------------------------------------------------

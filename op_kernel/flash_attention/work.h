@@ -50,6 +50,7 @@ public:
     __aicore__ inline void Init(const FlashAttentionTiling& tiling, const Lengths& lengths, uint32_t group)
     {
         tiling_ = &tiling;
+        phaseKeys_ = group % tiling.stagger * tiling.blockKv / tiling.stagger / UNIT_KEYS * UNIT_KEYS;
         pieces_.Init(tiling, lengths, group);
     }
 
@@ -57,7 +58,7 @@ public:
     __aicore__ inline bool Next()
     {
         if (started_ && !block_.last) {
-            Advance(block_.col0 + tiling_->blockKv);
+            Advance(block_.col0 + block_.cols);
             return true;
         }
         if (!pieces_.Next(false)) {
@@ -79,7 +80,8 @@ private:
         const Piece& piece = block_.piece;
         const uint32_t colsLeft = piece.keysEnd - col0;
         block_.col0 = col0;
-        block_.cols = colsLeft < tiling_->blockKv ? colsLeft : tiling_->blockKv;
+        const uint32_t most = nextIndex_ == 0 ? tiling_->blockKv - phaseKeys_ : tiling_->blockKv;
+        block_.cols = colsLeft < most ? colsLeft : most;
         block_.first = col0 == piece.keysBegin;
         block_.last = col0 + block_.cols == piece.keysEnd;
         // Without a window every row sees every column of the block.
@@ -91,6 +93,7 @@ private:
     }
 
     const FlashAttentionTiling* tiling_ = nullptr;
+    uint32_t phaseKeys_ = 0;
     PieceCursor pieces_;
     bool started_ = false;
     uint32_t nextTask_ = 0;
