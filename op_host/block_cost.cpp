@@ -94,6 +94,20 @@ void ForEachTile(uint32_t cols, uint32_t tile, Stage stage)
     }
 }
 
+// Calls stage(rows, cols) for every query tile of the block: cols as ColumnsOfTile in work.h has them.
+template <typename Stage>
+void ForEachQueryTile(const FlashAttentionTiling& t, const BlockShape& shape, Stage stage)
+{
+    const bool cut = shape.masked && shape.last && t.windowRight >= 0 && t.packGqa == 0;
+    for (uint32_t row = 0; row < shape.rows; row += t.l0TileQ) {
+        const uint32_t rows = std::min(t.l0TileQ, shape.rows - row);
+        const uint32_t below = cut ? shape.rows - row - rows : 0;
+        const uint32_t seen = shape.cols > below ? shape.cols - below : 0;
+        const auto rounded = static_cast<uint32_t>(RoundUp(std::max(seen, 1U), REPEAT_FP32_ELEMS));
+        stage(rows, std::min(rounded, shape.cols));
+    }
+}
+
 // Calls stage(rows) for every strip of a vector core's share of the rows.
 template <typename Stage>
 void ForEachStrip(const FlashAttentionTiling& t, uint32_t rows, Stage stage)
@@ -110,9 +124,10 @@ StageCost QkStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
     ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
         c.mte2Cube += LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.k.seq != t.headDimQk}, rates.keysBytesPerCycle);
     });
-    ForEachTile(shape.rows, t.l0TileQ, [&](uint32_t rows) {
-        c.mte1 += LoadLeftCycles(soc, rows, t.headDimQk) * (SharesKeys(t) ? stage.l1Tiles : 1);
-        ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
+    ForEachQueryTile(t, shape, [&](uint32_t rows, uint32_t cols) {
+        // Taken back and forth, every other query tile is in L0A already.
+        c.mte1 += LoadLeftCycles(soc, rows, t.headDimQk) * (SharesKeys(t) ? stage.l1Tiles / 2 : 1);
+        ForEachTile(cols, t.l0TileKv, [&](uint32_t keys) {
             stage.l0Tiles += 1;
             c.mte1 += LoadL0Cycles(soc, keys, t.headDimQk, 1, soc.mte1L0bBytesPerCycle);
             c.cube += MmadCycles(soc, rows, keys, t.headDimQk);
@@ -133,13 +148,13 @@ StageCost PvStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
     ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
         c.mte2Cube += LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.v.seq != t.headDimV}, rates.keysBytesPerCycle);
     });
-    ForEachTile(shape.rows, t.l0TileQ, [&](uint32_t rows) {
-        ForEachTile(shape.cols, t.l1TileP, [&](uint32_t keys) {
+    ForEachQueryTile(t, shape, [&](uint32_t rows, uint32_t cols) {
+        ForEachTile(cols, t.l1TileP, [&](uint32_t keys) {
             stage.l1Tiles += 1;
             const bool gaps = keys != t.l1TileP;
             c.mte2Cube += LoadL1Cycles(soc, {1.0 * rows, 1.0 * keys * HALF_BYTES, gaps}, soc.mte2L1BytesPerCycle);
         });
-        ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
+        ForEachTile(cols, t.l0TileKv, [&](uint32_t keys) {
             stage.l0Tiles += 1;
             c.mte1 += LoadLeftCycles(soc, rows, keys);
             c.mte1 += LoadL0Cycles(soc, keys, t.headDimV, Fractals(keys), soc.mte1L0bBytesPerCycle);
@@ -222,7 +237,8 @@ StageCost UpdateStage(const FlashAttentionTiling& t, const SocSpec& soc, const B
 // What the three cores of a group move through the L2 for a block: K, V; S, P, P·V both ways; the mask.
 double BlockL2Bytes(const FlashAttentionTiling& t, const BlockShape& shape)
 {
-    const double pairs = static_cast<double>(shape.rows) * shape.cols;
+    double pairs = 0;
+    ForEachQueryTile(t, shape, [&](uint32_t rows, uint32_t cols) { pairs += 1.0 * rows * cols; });
     const double keysAndValues = 1.0 * shape.cols * (t.headDimQk + t.headDimV) * HALF_BYTES;
     const double partialOutput = static_cast<double>(shape.rows) * t.headDimV * FLOAT_BYTES;
     const double mask =

@@ -37,6 +37,7 @@ struct BlockShape {
     uint32_t rows;
     uint32_t cols;  // keys computed
     bool masked;
+    bool last = false;  // of its task: where the right window cuts it, query tiles before the last need fewer keys
 };
 
 // K and V on their way to L1: rate of a core's path, lower while they miss the L2.

@@ -47,7 +47,7 @@ ModelledCost ModelCost(const FlashAttentionTiling& t, const SocSpec& soc, const 
     const MemoryRates rates{KeysBytesPerCycle(t, soc, load)};
     BlockCost all;
     for (const BlockKind& kind : load.kinds) {
-        AddBlock(CostOfBlock(t, soc, {rows, kind.cols, kind.masked}, rates), kind.count, all);
+        AddBlock(CostOfBlock(t, soc, {rows, kind.cols, kind.masked, kind.last}, rates), kind.count, all);
     }
     ModelledCost model;
     model.tasks = load.tasks;

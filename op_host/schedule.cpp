@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "../op_kernel/common/hardware.h"
@@ -111,14 +112,14 @@ double Imbalance(const FlashAttentionTiling& t)
 GroupLoad BusiestGroup(const FlashAttentionTiling& t)
 {
     GroupLoad load;
-    std::map<std::pair<uint32_t, bool>, double> counts;
+    std::map<std::tuple<uint32_t, bool, bool>, double> counts;
     const double heads = static_cast<double>(t.batch) * TaskHeads(t);
     const double share = heads / t.blockDim * Imbalance(t);
-    const auto add = [&](uint32_t cols, bool masked, double count) {
+    const auto add = [&](uint32_t cols, bool masked, bool last, double count) {
         // Problems shorter than a step keep their own width.
         const uint32_t step = std::min(static_cast<uint32_t>(RoundUp(cols, REPEAT_FP32_ELEMS)), t.seqKv);
         if (count > 0) {
-            counts[{step, masked}] += count * share;
+            counts[{step, masked, last}] += count * share;
         }
     };
     for (uint32_t i = 0; i < t.numBlocksQ; ++i) {
@@ -128,13 +129,13 @@ GroupLoad BusiestGroup(const FlashAttentionTiling& t)
         load.maskedBlocks += row.masked * share;
         if (row.blocks > 0) {
             const uint32_t maskedWhole = row.masked > 0 ? row.masked - 1 : 0;
-            add(t.blockKv, false, row.blocks - 1 - maskedWhole);
-            add(t.blockKv, true, maskedWhole);
-            add(row.lastCols, row.masked > 0, 1);
+            add(t.blockKv, false, false, row.blocks - 1 - maskedWhole);
+            add(t.blockKv, true, false, maskedWhole);
+            add(row.lastCols, row.masked > 0, true, 1);
         }
     }
     for (const auto& [kind, count] : counts) {
-        load.kinds.push_back({kind.first, kind.second, count});
+        load.kinds.push_back({std::get<0>(kind), std::get<1>(kind), std::get<2>(kind), count});
     }
     return load;
 }

@@ -52,6 +52,7 @@ double Imbalance(const FlashAttentionTiling& tiling);
 struct BlockKind {
     uint32_t cols;
     bool masked;
+    bool last;  // of its task
     double count;
 };
 
