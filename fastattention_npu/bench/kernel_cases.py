@@ -51,6 +51,7 @@ class Case:
     far: all scores lie near FAR_SCORE, so that a row maximum that starts too high loses every probability.
     apart: scores of even heads lie near -FAR_SCORE, of odd ones near FAR_SCORE, so that one head's row maximum is wrong
     for the next.
+    beyond: every score is 2^17 before scaling, which fp16 does not reach; d is 16.
     """
 
     s_q: int
@@ -63,6 +64,7 @@ class Case:
     used: tuple[int, ...] = ()
     far: bool = False
     apart: bool = False
+    beyond: bool = False
     d_v: int = 0  # 0: d
     window: tuple[int, int] = (-1, -1)
     softcap: float = 0.0
@@ -86,6 +88,7 @@ class Case:
         )
         text += (
             " apart" * self.apart
+            + " beyond" * self.beyond
             + f" cap{self.softcap}" * bool(self.softcap)
             + " alibi" * self.alibi
             + " sinks" * self.sinks
@@ -154,6 +157,8 @@ def _qkv(case: Case, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         far = math.sqrt(-FAR_SCORE / math.sqrt(case.d))
         sign = 1 - 2 * (np.arange(case.h_q) % 2)
         q, k = q / 4 + far * sign[:, None], k / 4 + far
+    if case.beyond:
+        q, k = np.full_like(q, 64), np.full_like(k, 128)
     return {name: to_bits(x, case.dtype) for name, x in (("q", q), ("k", k), ("v", v))}
 
 

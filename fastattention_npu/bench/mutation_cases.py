@@ -59,6 +59,7 @@ CASES = (
     # S in 16 bits.
     Case(40, 600, h_q=2, causal=True, tiling=NARROW),
     Case(90, 700, d_v=256, dtype="bf16", tiling=NARROW_BF16),
+    Case(40, 300, dtype="bf16", beyond=True, tiling=NARROW_BF16),
     # Windows on either side, partly, wholly and not at all hiding a strip; rows that see nothing.
     Case(100, 700, h_q=2, window=(40, 30)),
     Case(300, 500, window=(300, -1)),
