@@ -53,15 +53,16 @@ RowOfBlocks BlocksOfRow(const FlashAttentionTiling& t, uint32_t blockIndexQ)
 
 namespace {
 
-// Pairs of 16 rows and 16 keys that the cube core computes for a run of keys.
-uint64_t FractalsOf(const FlashAttentionTiling& t, const QueryBlock& run)
+// Pairs of 16 rows and 16 keys that the cube core computes for a run of keys, the first block with at most firstKeys.
+uint64_t FractalsOf(const FlashAttentionTiling& t, const QueryBlock& run, uint32_t firstKeys)
 {
     if (t.windowRight < 0) {
         return CeilDiv(run.rows, FRACTAL_ROWS) * CeilDiv(run.keysEnd - run.keysBegin, FRACTAL_ROWS);
     }
     uint64_t fractals = 0;
-    for (uint32_t col0 = run.keysBegin; col0 < run.keysEnd; col0 += t.blockKv) {
-        const BlockColumns block{std::min(run.keysEnd - col0, t.blockKv), run.rowOffset - col0 + t.windowRight};
+    uint32_t most = firstKeys;
+    for (uint32_t col0 = run.keysBegin; col0 < run.keysEnd; col0 += std::exchange(most, t.blockKv)) {
+        const BlockColumns block{std::min(run.keysEnd - col0, most), run.rowOffset - col0 + t.windowRight};
         for (uint32_t row = 0; row < run.rows; row += t.l0TileQ) {
             fractals += CeilDiv(std::min(run.rows - row, t.l0TileQ), FRACTAL_ROWS) *
                         CeilDiv(ColumnsOfTile(t, run, block, row), FRACTAL_ROWS);
@@ -87,9 +88,9 @@ std::vector<GroupWork> WorkOfGroups(const FlashAttentionTiling& t, const HostLen
             work.units += UnitsOf(t, run);
             work.share += ShareOf(t, piece);
             work.blocks += CeilDiv(run.keysEnd - run.keysBegin, t.blockKv);
-            ++work.pieces;
             work.parts += piece.Split() ? 1 : 0;
-            work.fractals += FractalsOf(t, run);
+            work.fractals += FractalsOf(t, run, work.pieces == 0 ? FirstBlockKeys(t, group) : t.blockKv);
+            ++work.pieces;
         }
     }
     return groups;

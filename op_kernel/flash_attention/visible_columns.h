@@ -12,6 +12,15 @@ struct BlockColumns {
     int64_t deltaRight;
 };
 
+// Keys of a group's first block, if it has that many: less than blockKv where the groups are staggered.
+FASTATTN_HOST_DEVICE uint32_t FirstBlockKeys(const FlashAttentionTiling& t, uint32_t group)
+{
+    if (t.stagger <= 1) {  // 0 while op_host has not chosen yet
+        return t.blockKv;
+    }
+    return t.blockKv - group % t.stagger * t.blockKv / t.stagger / UNIT_KEYS * UNIT_KEYS;
+}
+
 // How many of the block's columns the query tile with this row needs: what is behind them the right window hides from
 // all of its rows. A multiple of 64, so that the vector cores fill nothing up, or all columns; all for the last tile.
 FASTATTN_HOST_DEVICE uint32_t ColumnsOfTile(const FlashAttentionTiling& t, const QueryBlock& queries,

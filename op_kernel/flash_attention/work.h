@@ -50,7 +50,7 @@ public:
     __aicore__ inline void Init(const FlashAttentionTiling& tiling, const Lengths& lengths, uint32_t group)
     {
         tiling_ = &tiling;
-        phaseKeys_ = group % tiling.stagger * tiling.blockKv / tiling.stagger / UNIT_KEYS * UNIT_KEYS;
+        firstKeys_ = FirstBlockKeys(tiling, group);
         pieces_.Init(tiling, lengths, group);
     }
 
@@ -80,7 +80,7 @@ private:
         const Piece& piece = block_.piece;
         const uint32_t colsLeft = piece.keysEnd - col0;
         block_.col0 = col0;
-        const uint32_t most = nextIndex_ == 0 ? tiling_->blockKv - phaseKeys_ : tiling_->blockKv;
+        const uint32_t most = nextIndex_ == 0 ? firstKeys_ : tiling_->blockKv;
         block_.cols = colsLeft < most ? colsLeft : most;
         block_.first = col0 == piece.keysBegin;
         block_.last = col0 + block_.cols == piece.keysEnd;
@@ -93,7 +93,7 @@ private:
     }
 
     const FlashAttentionTiling* tiling_ = nullptr;
-    uint32_t phaseKeys_ = 0;
+    uint32_t firstKeys_ = 0;
     PieceCursor pieces_;
     bool started_ = false;
     uint32_t nextTask_ = 0;
