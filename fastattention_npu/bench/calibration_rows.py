@@ -190,6 +190,7 @@ ATTENTION_US = {
 # The table's kernel: 128 rows of Q against 256 keys at a time, cube tiles of 128 keys, Q.K^T four blocks ahead.
 ATTENTION_TILING = {
     "block_q": 128, "block_kv": 256, "preload": 4, "ring": 5, "strip_rows": 32, "l1_tile_kv": 256, "l0_tile_kv": 128,
+    "stagger": 1,
 }  # fmt: skip
 ATTENTION_FITS = {
     (2048, 4096): SLICE,

@@ -188,13 +188,29 @@ bool Same(const BankPattern& a, const BankPattern& b)
 
 }  // namespace
 
-// Kernels repeat a few hundred patterns: each core keeps those that it met last, one a slot. Empty: no repeats.
+// Kernels repeat some hundred patterns: each core keeps those that it met last, two a slot. Empty: no repeats.
 struct BankPatterns {
     struct Known {
         BankPattern pattern;
         double cycles;
     };
-    std::array<Known, KNOWN_PATTERNS> known;
+    struct Slot {
+        std::array<Known, 2> known;
+        uint32_t older;
+    };
+    std::array<Slot, KNOWN_PATTERNS / 2> slots;
+
+    double Cycles(const BankPattern& pattern)
+    {
+        Slot& slot = slots[SlotOf(pattern) / 2];
+        uint32_t i = 1 - slot.older;
+        if (!Same(slot.known[i].pattern, pattern)) {
+            i = slot.older;
+            if (!Same(slot.known[i].pattern, pattern)) slot.known[i] = {pattern, CyclesOf(pattern)};
+            slot.older = 1 - i;
+        }
+        return slot.known[i].cycles;
+    }
 };
 
 void SetCopyCost(Instruction& instruction, double headCycles, const Region& gm, const CopyRate& rate)
@@ -210,10 +226,7 @@ double VectorOccupation(double cyclesPerRepeat, uint32_t repeats, const BankOper
 {
     std::shared_ptr<BankPatterns>& patterns = Self().Patterns();
     if (patterns == nullptr) patterns = std::make_shared<BankPatterns>();
-    const BankPattern pattern = PatternOf(cyclesPerRepeat, repeats, operands);
-    BankPatterns::Known& slot = patterns->known[SlotOf(pattern)];
-    if (!Same(slot.pattern, pattern)) slot = {pattern, CyclesOf(pattern)};
-    return slot.cycles + Self().Soc().scalarIssueCycles;
+    return patterns->Cycles(PatternOf(cyclesPerRepeat, repeats, operands)) + Self().Soc().scalarIssueCycles;
 }
 
 }  // namespace ascend_sim
