@@ -220,3 +220,13 @@ def test_a_smaller_memory_refuses_what_fitted() -> None:
     (reason,) = refusal(LLAMA, exact | {"memory.ub_usable_bytes": ub_end - 1.0}, **PUBLIC)
     assert reason.startswith("  - ubRescale in UB = 3 x 256 B at offset ")
     assert f"ending at {ub_end} B" in reason
+
+
+def test_one_block_ahead_is_chosen_only_where_nothing_else_fits() -> None:
+    """With the ramp of `predicate` in UB 256 rows by 1024 keys leave room for a ring of two only: fewer keys are faster."""
+    problem = LLAMA | {"s_q": 32768, "s_kv": 32768, "h_q": 1, "h_kv": 1}
+    largest = {"mask": "predicate", "block_q": 256, "block_kv": 1024, "strip_rows": 8}
+    assert plan(problem, **largest)["tiling"]["preload"] == 1
+    chosen = plan(problem, mask="predicate")["tiling"]
+    assert chosen["preload"] > 1
+    assert plan(problem, preload=1, ring=2)["tiling"]["preload"] == 1
