@@ -6,7 +6,7 @@ changed at a time. Cycles come from the simulator with the arithmetic left out (
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from ..dispatch import DEFAULT_SOC
 from ..kernel_call import plan_problem
 from ..sim.launch import default_threads
 from ..sim.timing import time_plan
-from ..tuning import commit_of_checkout, fields_of, neighbours
+from ..tuning import STEPS, commit_of_checkout, fields_of, neighbours
 from .prefill import BASELINES, NOTE, Case
 from .progress import progress
 
@@ -89,14 +89,40 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_text(what: str, plans: Sequence[tuple[Case, Mapping[str, int | str]]], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: the plans, then a table a length. what: SoC and commit."""
-    lines = [f"{what}: {NOTE}"]
-    for case, plan in plans:
-        lines += ["", f"s = {case.s}, {case.heads} heads, d = {case.d}, {'causal' if case.causal else 'full'}; plan: "
-                  + ", ".join(f"{name} {value}" for name, value in plan.items()), "",
-                  "| choice | cycles | over the plan |", "| --- | --- | --- |"]  # fmt: skip
-        for row in rows:
-            if row["s"] == case.s:
-                cycles = f"{row['cycles']:,} | {row['over_plan']:.3f}" if row["cycles"] else "does not fit | -"
-                lines.append(f"| {row['choice']} | {cycles} |")
+    """Markdown, a column a length: the plans, then cycles over the plan's. what: SoC and commit."""
+    kind = f"d = {plans[0][0].d}, {'causal' if plans[0][0].causal else 'full'}"
+    cycles = {row["s"]: row["cycles"] for row in rows if row["choice"] == PLAN}
+    ratios = {(row["s"], new_value(row["choice"])): cell(row) for row in rows}
+    names = [f"{field} {value}" for field, values in STEPS.items() for value in values]
+    lines = [f"{what}: {NOTE}", "", *head(f"plan, {kind}", plans)]
+    lines += [line(field, [plan[field] for _, plan in plans]) for field in plans[0][1]]
+    lines += [line("cycles", [f"{cycles[case.s]:,}" for case, _ in plans]), ""]
+    lines += head(f"cycles over the plan's, {kind}", plans)
+    for name in (*BASELINES, *names):
+        cells = [ratios.get((case.s, name), "plan" if is_of(plan, name) else "") for case, plan in plans]
+        if set(cells) - {"", "plan"}:
+            lines.append(line(name, cells))
     return "\n".join(lines)
+
+
+def head(title: str, plans: Sequence[tuple[Case, Any]]) -> list[str]:
+    columns = [f"s = {case.s}, {case.heads} head{'s' * (case.heads > 1)}" for case, _ in plans]
+    return [line(title, columns), "|" + " --- |" * (len(columns) + 1)]
+
+
+def line(title: str, cells: Iterable[object]) -> str:
+    return "| " + " | ".join([title, *map(str, cells)]) + " |"
+
+
+def new_value(choice: str) -> str:
+    """The field and its new value, of a choice as tuning.neighbours names it; baselines keep their name."""
+    words = choice.split()
+    return f"{words[0]} {words[-1]}" if len(words) > 1 else choice
+
+
+def is_of(plan: Mapping[str, int | str], name: str) -> bool:
+    return name in (f"{field} {value}" for field, value in plan.items())
+
+
+def cell(row: Mapping[str, Any]) -> str:
+    return f"{row['over_plan']:.3f}" if row["cycles"] else "does not fit"
