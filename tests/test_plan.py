@@ -223,7 +223,7 @@ def test_a_smaller_memory_refuses_what_fitted() -> None:
 
 
 def test_one_block_ahead_is_chosen_only_where_nothing_else_fits() -> None:
-    """With the ramp of `predicate` in UB 256 rows by 1024 keys leave room for a ring of two only: fewer keys are faster."""
+    """With the ramp of `predicate` in UB, 256 rows of 1024 keys leave room for a ring of two: fewer keys are faster."""
     problem = LLAMA | {"s_q": 32768, "s_kv": 32768, "h_q": 1, "h_kv": 1}
     largest = {"mask": "predicate", "block_q": 256, "block_kv": 1024, "strip_rows": 8}
     assert plan(problem, **largest)["tiling"]["preload"] == 1
