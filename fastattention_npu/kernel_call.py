@@ -110,7 +110,7 @@ def make_call(
     problem, attn_mask = problem_dict(p, views, options)
     plan = plan_or_refuse(problem, soc, tiling)
     if plan["tiling"]["mask_tensor"] == "windows":
-        attn_mask = windows_mask(problem).to(q.device)
+        attn_mask = windows_mask(problem, q.device)
     read = {"q": views["q"], "k": views["k"], "v": views["v"], "attn_mask": attn_mask}
     read |= {name: getattr(options, name) for name in OPERANDS}
     return KernelCall(plan, {name: x for name, x in read.items() if x is not None}, {"o": out, "lse": lse})

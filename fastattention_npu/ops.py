@@ -68,6 +68,10 @@ def _flash_attention_elsewhere(q: Tensor, k: Tensor, v: Tensor, *args: Any, **kw
     raise AssertionError(f"no kernel is registered for {q.device}, yet the checks allow it")
 
 
+def _keep_absent_grads(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)  # no zeros for lse's, which would be an operator of the device's
+
+
 def _flash_attention_backward(ctx: Any, *grads: Tensor) -> NoReturn:
     raise NotImplementedError(
         "the backward of fastattn::flash_attention is not implemented: call it under torch.no_grad(), detach its "
@@ -81,4 +85,6 @@ LIBRARY.impl("flash_attention", _flash_attention_npu, "PrivateUse1")
 for _key in OTHER_KEYS:
     LIBRARY.impl("flash_attention", _flash_attention_elsewhere, _key)
 torch.library.register_fake(FLASH_ATTENTION, _flash_attention_fake, lib=LIBRARY)
-torch.library.register_autograd(FLASH_ATTENTION, _flash_attention_backward, lib=LIBRARY)
+torch.library.register_autograd(
+    FLASH_ATTENTION, _flash_attention_backward, setup_context=_keep_absent_grads, lib=LIBRARY
+)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..dispatch import make_backend
-from ..errors import BackendUnavailableError, ConfigError, RefusedError
+from ..errors import ConfigError
 
 PACKAGES = ("torch", "torch-npu", "numpy", "fastattention-npu")
 CONTENTS = "versions, the SoC, what works, and the self-test of each backend; look into it before you send it"
@@ -89,14 +89,14 @@ def selftests(report: Mapping[str, Any]) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for name in ("sim", "npu"):
         if not report["backends"][name]["works"]:
-            results[name] = "does not work here"
+            results[name] = f"does not work here: {without_paths(report['backends'][name]['detail'])}"
             continue
         try:
             results[name] = selftest(make_backend(name))
-        except (RefusedError, BackendUnavailableError, RuntimeError) as error:
+        except Exception as error:  # whatever it is, it is what the report is for
             results[name] = f"{type(error).__name__}: {without_paths(str(error))}"
     return results
 
 
 def without_paths(text: str) -> str:
-    return re.sub(r"(?:~|/)[^\s:;,'\"]*/[^\s:;,'\"]*", "<path>", text)[:4000]
+    return re.sub(r"(?<!\w)(?:~\w*)?/[^\s:;,'\"]+", "<path>", text)[:4000]

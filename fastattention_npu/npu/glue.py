@@ -6,6 +6,7 @@ Needs a C++ compiler and the headers that the torch and torch_npu wheels hold; n
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -40,13 +41,22 @@ def compiled() -> Path:
     """The compiled glue, from the cache or made now."""
     library = cache_folder() / f"fastattn_npu_glue-{fingerprint()}.so"
     if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
         # Under another name until it is whole: processes may compile at the same time.
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        with _folder_beside(library) as folder:
             unfinished = Path(folder) / library.name
             _run(compile_command(unfinished))
             unfinished.rename(library)
     return library
+
+
+def _folder_beside(library: Path) -> "tempfile.TemporaryDirectory[str]":
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=library.parent)
+    except OSError as error:
+        raise BackendUnavailableError(
+            f"the torch_npu glue has no place to be kept: {error}; set {CACHE_VARIABLE} to a folder that can be written"
+        ) from error
 
 
 def cache_folder() -> Path:
@@ -84,7 +94,7 @@ def compile_command(library: Path) -> list[str]:
     ]
     libraries = [torch_root / "lib", npu_root / "lib"]
     return [
-        _compiler(),
+        *_compiler(),
         *OPTIONS,
         f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}",
         str(Path(__file__).parent / "glue.cpp"),
@@ -96,14 +106,14 @@ def compile_command(library: Path) -> list[str]:
     ]
 
 
-def _compiler() -> str:
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    for name in names:
-        if shutil.which(name):
-            return name
-    raise BackendUnavailableError(
-        f"no C++ compiler ({', '.join(names)}) for the torch_npu glue: install g++, or set CXX to one"
-    )
+def _compiler() -> list[str]:
+    """A command and, out of CXX, its options: CXX may be "ccache g++"."""
+    commands = [shlex.split(os.environ["CXX"])] if os.environ.get("CXX") else [["c++"], ["g++"], ["clang++"]]
+    for command in commands:
+        if command and shutil.which(command[0]):
+            return command
+    names = ", ".join(" ".join(command) for command in commands)
+    raise BackendUnavailableError(f"no C++ compiler ({names}) for the torch_npu glue: install g++, or set CXX to one")
 
 
 def _run(command: list[str]) -> None:

@@ -36,8 +36,10 @@ def launch_flash_attention(
     if p.b == 0 or p.tokens_q == 0:
         return out, lse
     if p.s_kv == 0:  # nothing to attend to
-        lse.copy_(torch.tensor(-torch.inf) if options.sinks is None else options.sinks[:, None])
-        return out.zero_(), lse
+        # Copies from the host, for which no operator of CANN's is needed.
+        out.copy_(torch.zeros(out.shape, dtype=out.dtype))
+        lse.copy_(torch.full(lse.shape, -torch.inf) if options.sinks is None else options.sinks[:, None].expand_as(lse))
+        return out, lse
     chosen = backend if backend.name == "npu" else Backend("npu")
     soc = chosen.soc or soc_of_device(q.device.index)
     call = make_call(q, k, v, out, lse, options, p, soc, chosen.tiling)

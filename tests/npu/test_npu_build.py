@@ -82,6 +82,13 @@ def test_a_chip_of_another_architecture_is_refused(cann: FakeCann, tmp_path: Pat
     assert "SOC_VERSION = Ascend310P3: must be an Ascend910B" in said
 
 
+def test_another_architecture_is_refused(cann: FakeCann, tmp_path: Path) -> None:
+    said = configure(cann, tmp_path / "build", "-DCMAKE_ASC_ARCHITECTURES=dav-3510")
+    assert said.startswith("FAILED")
+    assert "CMAKE_ASC_ARCHITECTURES = dav-3510: must be dav-2201" in said
+    assert "FAILED" not in configure(cann, tmp_path / "other", "-DCMAKE_ASC_ARCHITECTURES=dav-2201")
+
+
 def test_a_misspelt_run_mode_is_refused(cann: FakeCann, tmp_path: Path) -> None:
     said = configure(cann, tmp_path / "build", "-DCMAKE_ASC_RUN_MODE=nppu", SOC_VERSION="Ascend910B2")
     assert said.startswith("FAILED")

@@ -117,8 +117,31 @@ def test_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         assert private not in everything, private
 
 
-def test_paths_are_taken_out_of_errors() -> None:
-    assert bundle.without_paths("cannot load /home/someone/lib/x.so: no") == "cannot load <path>: no"
+def test_a_bundle_says_what_stopped_the_self_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(backend, cases=None):
+        raise KeyError("no kernel in /home/someone/x.so")  # of torch_npu's own, say
+
+    monkeypatch.setattr(selftest, "selftest", stopped)
+    path = tmp_path / "report.zip"
+    assert main(["doctor", "--bundle", str(path)]) == 0
+    with zipfile.ZipFile(path) as archive:
+        results = json.loads(archive.read("selftest.json"))
+    assert results["sim"] == "KeyError: 'no kernel in <path>'"
+    npu = doctor.examine()["backends"]["npu"]
+    stopped_too = f"does not work here: {bundle.without_paths(npu['detail'])}"
+    assert results["npu"] == (results["sim"] if npu["works"] else stopped_too)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("cannot load /home/someone/lib/x.so: no", "cannot load <path>: no"),
+        ("/someone is not a folder; see ~someone/x", "<path> is not a folder; see <path>"),
+        ("fp16/bf16, 0 / 65536, npu:0", "fp16/bf16, 0 / 65536, npu:0"),
+    ],
+)
+def test_paths_are_taken_out_of_errors(text: str, kept: str) -> None:
+    assert bundle.without_paths(text) == kept
 
 
 def test_bundle_into_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,11 @@
 # from npu-smi. Chips of another architecture than the kernels' are refused here, not by a compiler's thousand lines.
 function(fastattn_architecture_of_soc result)
     if(CMAKE_ASC_ARCHITECTURES)
+        if(NOT CMAKE_ASC_ARCHITECTURES STREQUAL dav-2201)
+            message(FATAL_ERROR
+                "CMAKE_ASC_ARCHITECTURES = ${CMAKE_ASC_ARCHITECTURES}: must be dav-2201, which is what the kernels are "
+                "written for; leave it out, the chip says it")
+        endif()
         set(${result} ${CMAKE_ASC_ARCHITECTURES} PARENT_SCOPE)
         return()
     endif()

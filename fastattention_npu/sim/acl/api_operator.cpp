@@ -1,5 +1,7 @@
 // ACL: single operators. torch_npu's own operators are compiled kernels of CANN; the stand-in has none, so each of them
 // fails with a text that names it. The descriptions that torch_npu builds before the call are accepted and ignored.
+#include <dlfcn.h>
+
 #include <string>
 
 #include "acl_types.h"
@@ -17,6 +19,46 @@ T* Ignored()
     return reinterpret_cast<T*>(&ignored);
 }
 
+// Python's functions, where this process runs Python: nothing here links to it.
+template <class Function>
+Function OfPython(const char* name)
+{
+    return reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
+}
+
+bool HoldsPythonsLock()
+{
+    static const auto check = OfPython<int (*)()>("PyGILState_Check");
+    return check != nullptr && check() != 0;
+}
+
+// Whether this thread held Python's lock while torch_npu described the operator's tensors, before it calls.
+thread_local bool heldPythonsLock = false;
+
+aclTensorDesc* Describe()
+{
+    heldPythonsLock = HoldsPythonsLock();
+    return Ignored<aclTensorDesc>();
+}
+
+// torch_npu lets go of a lock that its caller holds (x[0] = 1.0 does) around the call, and throws on a failure before
+// it takes it again: Python would then make the exception without it, and crash. So the failing call takes it.
+void RetakePythonsLock()
+{
+    static const auto state = OfPython<void* (*)()>("PyGILState_GetThisThreadState");
+    static const auto restore = OfPython<void (*)(void*)>("PyEval_RestoreThread");
+    if (!heldPythonsLock || HoldsPythonsLock() || state == nullptr || restore == nullptr) return;
+    if (void* thread = state()) restore(thread);
+}
+
+aclError NotHere(const char* type)
+{
+    RetakePythonsLock();
+    return Fail(NOT_SUPPORTED, std::string("operator ") + type +
+                                   " is CANN's and there is no CANN here: only copies and the operators of "
+                                   "fastattention_npu run; compute it on CPU tensors and copy the result");
+}
+
 }  // namespace
 
 extern "C" {
@@ -25,9 +67,15 @@ aclError aclopCompileAndExecute(const char* type, int, const aclTensorDesc* cons
                                 const aclTensorDesc* const[], aclDataBuffer* const[], const aclopAttr*, aclopEngineType,
                                 aclopCompileType, const char*, aclrtStream)
 {
-    return Fail(NOT_SUPPORTED, std::string("operator ") + type +
-                                   " is CANN's and there is no CANN here: only copies and the operators of "
-                                   "fastattention_npu run; compute it on CPU tensors and copy the result");
+    return NotHere(type);
+}
+
+// Operators whose output's shape the device finds out.
+aclError aclopCompileAndExecuteV2(const char* type, int, aclTensorDesc*[], aclDataBuffer*[], int, aclTensorDesc*[],
+                                  aclDataBuffer*[], aclopAttr*, aclopEngineType, aclopCompileType, const char*,
+                                  aclrtStream)
+{
+    return NotHere(type);
 }
 
 aclError aclSetCompileopt(aclCompileOpt, const char*) { return OK; }
@@ -52,7 +100,7 @@ aclError aclopSetAttrListListInt(aclopAttr*, const char*, int, const int*, const
 aclDataBuffer* aclCreateDataBuffer(void*, size_t) { return Ignored<aclDataBuffer>(); }
 aclError aclDestroyDataBuffer(const aclDataBuffer*) { return OK; }
 aclError aclopSetAttrDataType(aclopAttr*, const char*, aclDataType) { return OK; }
-aclTensorDesc* aclCreateTensorDesc(aclDataType, int, const int64_t*, aclFormat) { return Ignored<aclTensorDesc>(); }
+aclTensorDesc* aclCreateTensorDesc(aclDataType, int, const int64_t*, aclFormat) { return Describe(); }
 aclDataType aclGetTensorDescType(const aclTensorDesc*) { return ACL_FLOAT; }
 aclFormat aclGetTensorDescFormat(const aclTensorDesc*) { return ACL_FORMAT_ND; }
 size_t aclGetTensorDescNumDims(const aclTensorDesc*) { return 0; }

@@ -1,8 +1,13 @@
 """The stand-in runtime below torch_npu: devices, memory, copies, streams, events, graphs, and what it refuses."""
 
+import copy
+import io
+import threading
+
 import pytest
 import torch
 import torch.distributed as dist
+from torch.utils._python_dispatch import TorchDispatchMode
 
 NPU = torch.device("npu:0")
 
@@ -77,21 +82,89 @@ def test_a_graph_replays_copies() -> None:
         assert (target.cpu() == value).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "call"),
-    [
-        ("Add", lambda x: x + 1),
-        ("ReduceSum", lambda x: x.sum()),
-        ("MatMul", lambda x: x @ x),
-        ("Cast", lambda x: x.half()),
-        ("Transpose", lambda x: x.t().contiguous()),
-        ("ZerosLike", lambda x: torch.zeros(3, device=x.device)),
-    ],
-)
+NOT_HERE = {
+    "Add": lambda x: x + 1,
+    "ReduceSum": lambda x: x.sum(),
+    "MatMul": lambda x: x @ x,
+    "SoftmaxV2": lambda x: x.softmax(-1),
+    "ConcatD": lambda x: torch.cat([x, x]),
+    "Cast": lambda x: x.half(),
+    "Transpose": lambda x: x.t().contiguous(),
+    "AsStrided": lambda x: x[:, 1].cpu(),
+    "ViewCopy": lambda x: x[:, 0].copy_(torch.ones(4)),
+    "ZerosLike": lambda x: torch.zeros_like(x),
+    "Fill": lambda x: x.fill_(2),
+    "StatelessRandomNormalV2": lambda x: torch.randn(3, device=x.device),
+    "TensorEqual": lambda x: torch.equal(x, x),
+    "Index": lambda x: x[torch.tensor([0, 2])],
+    "NonZero": lambda x: x.nonzero(),
+    "IsFinite": lambda x: repr(x),
+}
+
+
+@pytest.mark.parametrize(("name", "call"), NOT_HERE.items(), ids=NOT_HERE)
 def test_an_operator_of_torch_npu_says_that_it_is_not_there(name: str, call) -> None:
     x = torch.ones(4, 4).to(NPU)
-    with pytest.raises(RuntimeError, match=f"operator {name} is CANN's and there is no CANN here"):
-        call(x)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=f"operator {name} is CANN's and there is no CANN here"):
+            call(x)
+
+
+def fill_a_view(x: torch.Tensor) -> None:
+    x[0, 0] = 5.0
+
+
+class Called(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+def test_an_operator_that_is_called_with_pythons_lock() -> None:
+    """torch_npu lets the lock go and throws: without the stand-in's help this process would end here."""
+    x = torch.ones(4, 4).to(NPU)
+    failures: list[str] = []
+
+    def fail() -> None:
+        for _ in range(2):
+            with pytest.raises(RuntimeError) as error:
+                fill_a_view(x)
+            failures.append(str(error.value))
+
+    fail()
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    with Called():
+        fail()
+    assert len(failures) == 6
+    assert all("operator Fill is CANN's" in text for text in failures)
+    assert torch.equal(x.cpu(), torch.ones(4, 4))
+
+
+def saved_and_loaded(x: torch.Tensor) -> torch.Tensor:
+    file = io.BytesIO()
+    torch.save(x, file)
+    return torch.load(io.BytesIO(file.getvalue()))
+
+
+COPIES = {
+    "clone": (lambda x: x.to(NPU).clone(), lambda x: x),
+    "rows": (lambda x: x.to(NPU)[1:3].contiguous(), lambda x: x[1:3]),
+    "bits": (lambda x: x.to(NPU).view(torch.int32), lambda x: x.view(torch.int32)),
+    "cast on the way there": (lambda x: x.to(NPU, torch.bfloat16), lambda x: x.bfloat16()),
+    "cast on the way back": (lambda x: x.to(NPU).to("cpu", torch.float16), lambda x: x.half()),
+    "pinned": (lambda x: x.pin_memory().to(NPU, non_blocking=True), lambda x: x),
+    "saved": (lambda x: saved_and_loaded(x.to(NPU)), lambda x: x),
+    "deep copy": (lambda x: copy.deepcopy(x.to(NPU)), lambda x: x),
+    "part of a tensor": (lambda x: x.to(NPU)[:2].copy_(x[2:]), lambda x: x[2:]),
+    "list": (lambda x: torch.tensor(x.to(NPU).tolist()), lambda x: x),
+}
+
+
+@pytest.mark.parametrize(("there", "here"), COPIES.values(), ids=COPIES)
+def test_what_copies_can_do_is_right(there, here) -> None:
+    x = torch.arange(16.0).reshape(4, 4)
+    assert torch.equal(there(x).cpu(), here(x))
 
 
 def test_a_collective_says_that_it_is_not_there() -> None:
