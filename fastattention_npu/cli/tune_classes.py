@@ -38,7 +38,9 @@ def command(options: argparse.Namespace) -> int:
         start_s = time.monotonic()
         known = tilings_of(options.like, name) if options.like else None
         tuned = tune_class(problems, soc.values(), options.threads or default_threads(), bar(what), known=known)
-        row = record(name, soc, tuned, commit) | ({"searched_on": options.like} if options.like else {})
+        row = record(name, soc, tuned, commit)
+        if options.like not in (None, soc.name):
+            row["searched_on"] = options.like
         write_tiling(path, row, tuned.fields)
         rows.append((name, row))
         seconds = time.monotonic() - start_s
