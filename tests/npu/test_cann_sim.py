@@ -117,6 +117,21 @@ def test_without_a_toolkit_one_line_says_so() -> None:
     assert done.stderr == "cann_sim: no CANN toolkit: ASCEND_HOME_PATH is ''; source its set_env.sh\n"
 
 
+@pytest.mark.parametrize(("given", "used"), [(None, "Ascend910B1"), ("Ascend910B3", "Ascend910B3")])
+def test_the_package_is_built_for_the_chip_that_is_simulated(tmp_path: Path, given: str | None, used: str) -> None:
+    """In a container without a card nothing else names one, and the build would stop for that."""
+    scripts = tmp_path / "scripts"
+    (scripts / "cann").mkdir(parents=True)
+    for name in ("cann_sim", "cann/toolkit.py"):
+        shutil.copy(ROOT / "scripts" / name, scripts / name)
+    (scripts / "common.sh").write_text(f"cd {tmp_path}\nsetup() {{ echo built for $SOC_VERSION; }}\n")
+    (scripts / "cann/main.py").write_text("import os; print('run for', os.environ['SOC_VERSION'])\n")
+    environment = {name: value for name, value in os.environ.items() if name != "SOC_VERSION"}
+    environment |= {"ASCEND_HOME_PATH": str(tmp_path)} | ({"SOC_VERSION": given} if given else {})
+    done = subprocess.run([scripts / "cann_sim"], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"built for {used}", f"run for {used}"]
+
+
 def test_the_workflow_runs_it_in_the_image_that_the_page_names() -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/ascend_simulator.yml").read_text(encoding="utf-8"))
     job = workflow["jobs"]["cann_sim"]
