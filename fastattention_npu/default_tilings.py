@@ -14,6 +14,7 @@ from typing import Any
 from .config import load_tiling
 from .yaml_file import config_root, read_mapping
 
+MOST_KEYS = {"1k": 1024, "2k": 2048, "4k": 4096}  # of a class; more are 16k
 SHORTEST_QUERIES = 128  # fewer are decoding or its like: their blocks, and packing, follow the number of queries
 # Each changes what the vector core does or what is known of lengths; the shipped tilings were simulated without.
 NOT_SIMULATED = ("softcap", "has_alibi", "has_sinks", "has_seq_used_kv", "has_cu_seqlens", "mask_dtype")
@@ -38,7 +39,7 @@ def shape_class(problem: Mapping[str, Any]) -> str:
     dim = max(problem["d"], problem.get("d_v") or 0)
     windowed = problem.get("window_left", -1) >= 0 or problem.get("window_right", -1) >= 0
     mask = "window" if windowed else "causal" if problem.get("causal") else "full"
-    keys = next((name for limit, name in ((1024, "1k"), (4096, "4k")) if problem["s_kv"] <= limit), "16k")
+    keys = next((name for name, limit in MOST_KEYS.items() if problem["s_kv"] <= limit), "16k")
     blocks = problem["b"] * problem["h_q"] * -(-problem["s_q"] // 128)
     return f"d{-(-dim // 64) * 64}_{mask}_{keys}_{'many' if blocks >= 192 else 'few'}"
 
