@@ -110,6 +110,19 @@ def test_an_operator_of_torch_npu_says_that_it_is_not_there(name: str, call) -> 
             call(x)
 
 
+LATER_INTERFACE = {
+    "aclnnFlashAttentionScore": lambda x: torch.nn.functional.scaled_dot_product_attention(*[x.view(1, 1, 4, 4)] * 3),
+    "aclnnForeachAddScalar": lambda x: torch._foreach_add([x], 1),
+}
+
+
+@pytest.mark.parametrize(("name", "call"), LATER_INTERFACE.items(), ids=LATER_INTERFACE)
+def test_an_operator_of_the_later_interface_says_that_it_is_not_there(name: str, call) -> None:
+    """torch_npu looks for these in CANN's libopapi.so and says so itself."""
+    with pytest.raises(RuntimeError, match=f"{name}.*libopapi.so not found"):
+        call(torch.ones(4, 4).to(NPU, torch.float16))
+
+
 def fill_a_view(x: torch.Tensor) -> None:
     x[0, 0] = 5.0
 
