@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "../op_kernel/flash_attention/packing.h"
@@ -19,6 +20,7 @@ constexpr double PROJECTION_SHARE = 0.25;
 constexpr double MIN_TILES_PER_STEP = 4;
 // Computing simulated over computing modelled, 1.04 to 1.09 for the layers of fastattn bench allreduce at 8192 tokens.
 constexpr double COMPUTE_EXCESS = 1.07;
+constexpr int64_t LEAST_ROUNDS = 16;  // of a problem whose blocks end with rounds: fewer leave too little choice
 constexpr int64_t FUSED_BLOCK_Q = 128;
 constexpr int64_t DEEP_TILE = 256;           // elements of a row in one burst
 constexpr uint32_t MAX_LOAD_FRACTALS = 255;  // repeatTimes of LoadData
@@ -167,6 +169,33 @@ BlockProblem MakeBlockProblem(const FusedProblem& problem, const FlashAttentionT
     return blocks;
 }
 
+// Tokens after which a round of tasks, one for each core group, ends together with a row of query blocks; 0 where
+// query blocks do not follow from the tokens.
+int64_t RoundTokens(const Problem& p, const FlashAttentionTiling& t)
+{
+    if (p.hasCuSeqlens || (p.b > 1 && p.sQ % BlockTokens(t) != 0)) return 0;
+    return static_cast<int64_t>(BlockTokens(t)) * (t.blockDim / std::gcd(TaskHeads(t), t.blockDim));
+}
+
+// Cuts at the nearest ends of rounds: there no core group is a task behind the others, which wait for it at the end of
+// a block. The fluid does not know of rounds; simulated, Llama-2-70B gains 0.7 % at 8192 tokens, 2 % at 32768.
+TokenBlocks CutAtRounds(const TokenBlocks& blocks, int64_t tokens, int64_t round)
+{
+    if (round == 0 || round * LEAST_ROUNDS > tokens) return blocks;
+    TokenBlocks cut;
+    int64_t end = 0;
+    int64_t begin = 0;
+    for (const int64_t size : blocks) {
+        end += size;
+        const int64_t at = end == tokens ? tokens : (end + round / 2) / round * round;
+        if (at > begin && at <= tokens) {
+            cut.push_back(at - begin);
+            begin = at;
+        }
+    }
+    return RunsOf(cut).size() <= MAX_BLOCK_RUNS ? cut : blocks;
+}
+
 // What the kernel needs of an attention plan, whatever else is chosen.
 Overrides KernelOverrides(const FusedProblem& problem, const SocSpec& soc, const Overrides& overrides)
 {
@@ -226,7 +255,9 @@ FusedPlan MakeFusedPlan(const FusedProblem& problem, const SocSpec& soc, const O
     plan.tiling.attention = attention.tiling;
     plan.tiling.linear = best.linear;
     plan.workspaceBytes = attention.workspaceBytes;
-    plan.blocks = problem.blocks ? *problem.blocks : ChooseTokenBlocks(best.blocks, MAX_BLOCK_RUNS);
+    plan.blocks = problem.blocks ? *problem.blocks
+                                 : CutAtRounds(ChooseTokenBlocks(best.blocks, MAX_BLOCK_RUNS), best.blocks.tokens,
+                                               RoundTokens(problem.attention, attention.tiling));
     plan.cost = CostOfBlocks(best.blocks, plan.blocks);
     plan.tiling.hasBias = problem.hasBias ? 1 : 0;
     const MatmulTiling& linear = plan.tiling.linear;

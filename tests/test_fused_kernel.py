@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastattention_npu._native import core
 from fastattention_npu.distributed import RankInputs, SimulatedRanks, simulate_ranks
+from fastattention_npu.soc_config import load_soc
 
 SMALL = {
     "block_q": 32,
@@ -165,18 +166,51 @@ def test_one_prepare_for_equal_blocks() -> None:
     assert len(calls) == 2
 
 
+def plan_causal(tokens: int, heads: int, **fused: Any) -> dict[str, Any]:
+    problem = {
+        "b": 1,
+        "s_q": tokens,
+        "s_kv": tokens,
+        "h_q": heads,
+        "h_kv": 1,
+        "d": 128,
+        "dtype": "fp16",
+        "causal": True,
+    }
+    soc = load_soc("ascend910b2").values()
+    plan: dict[str, Any] = core().plan_fused(problem, {"hidden": 8192, "ranks": 8, "has_bias": False} | fused, soc, {})
+    return plan
+
+
 def test_planner_cuts_long_and_not_short() -> None:
     ranks, _, _ = make_ranks(Case(1, 1, h_q=1, h_kv=1))
     small = simulate_ranks(ranks, stand_for=8, causal=True)
     assert small.plan["blocks"] == [1]
-    fused = {"hidden": 8192, "ranks": 8, "has_bias": False}
-    problem = {"b": 1, "s_q": 16384, "s_kv": 16384, "h_q": 8, "h_kv": 1, "d": 128, "dtype": "fp16", "causal": True}
-    from fastattention_npu.soc_config import load_soc
-
-    plan = core().plan_fused(problem, fused, load_soc("ascend910b2").values(), {})
+    plan = plan_causal(16384, 8)
     assert len(plan["blocks"]) > 2
     assert sum(plan["blocks"]) == 16384
     assert plan["model"]["pipelined_us"] < 0.98 * plan["model"]["sequential_us"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "heads", "round_tokens"),
+    [(8192, 8, 384), (32768, 8, 384), (16384, 16, 384), (16384, 12, 256), (16384, 24, 128)],
+)
+def test_long_sequences_are_cut_where_a_round_of_tasks_ends(tokens: int, heads: int, round_tokens: int) -> None:
+    plan = plan_causal(tokens, heads)
+    # The core groups take a head's 128 query rows each in turn.
+    assert round_tokens // 128 * heads % plan["block_dim"] == 0
+    assert len(plan["blocks"]) > 2
+    assert sum(plan["blocks"]) == tokens
+    assert all(size % round_tokens == 0 for size in plan["blocks"][:-1])
+    assert plan["model"]["pipelined_us"] < 0.95 * plan["model"]["sequential_us"]
+
+
+def test_short_sequences_and_odd_heads_are_cut_anywhere() -> None:
+    """Also the canary of the test above."""
+    assert any(size % 384 for size in plan_causal(4096, 8)["blocks"][:-1])
+    assert any(size % 3072 for size in plan_causal(16384, 5)["blocks"][:-1])
+    assert plan_causal(8192, 8, blocks=[1000, 7192])["blocks"] == [1000, 7192]
 
 
 def test_bad_blocks_are_refused_with_every_reason() -> None:
