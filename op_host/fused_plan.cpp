@@ -177,8 +177,9 @@ int64_t RoundTokens(const Problem& p, const FlashAttentionTiling& t)
     return static_cast<int64_t>(BlockTokens(t)) * (t.blockDim / std::gcd(TaskHeads(t), t.blockDim));
 }
 
-// Cuts at the nearest ends of rounds: there no core group is a task behind the others, which wait for it at the end of
-// a block. The fluid does not know of rounds; simulated, Llama-2-70B gains 0.7 % at 8192 tokens, 2 % at 32768.
+// Cuts at the nearest ends of rounds, where no core group should be a task behind the others that wait for it at the
+// end of a block. The fluid does not know of rounds; simulated, Llama-2-70B gains 0.7 % at 8192 tokens, 2 % at 32768.
+// That this is why is inferred: some schedules with such cuts are slower (docs/allreduce.md).
 TokenBlocks CutAtRounds(const TokenBlocks& blocks, int64_t tokens, int64_t round)
 {
     if (round == 0 || round * LEAST_ROUNDS > tokens) return blocks;

@@ -153,7 +153,8 @@ def plan_ranks(
     blocks: Sequence[int] | None = None,
     tiles_per_step: int | None = None,
 ) -> list[dict[str, Any]]:
-    """op_host's plan of each rank, of `count`; looks at the tensors' sizes only."""
+    """op_host's plan of each rank, of `count`; looks at the tensors' sizes only. cu_seqlens_k is taken because a call
+    of simulate_ranks has it: max_seqlen_k says all of it that a plan needs."""
     if tiling is not None and not isinstance(tiling, (Mapping, TilingConfig)):
         tiling = load_tiling(tiling)
     given = tiling.fused if isinstance(tiling, TilingConfig) else {}
