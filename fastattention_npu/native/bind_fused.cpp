@@ -150,8 +150,10 @@ nb::dict SimulateRanks(const std::string& name, const nb::dict& socDict, const s
             taskBytes.push_back(world.Server().Rank(0).BytesOf(i));
         }
         std::vector<std::vector<const ascend_sim::CoreTrace*>> traces;
-        for (uint32_t rank = 0; rank < count; ++rank) traces.push_back(world.At(rank).Result().traces);
-        if (options.timing.wanted) timing = ascend_sim::ComputeWorldTiming(soc, traces, ranks, taskBytes);
+        for (uint32_t rank = 0; rank < count; ++rank) traces.push_back(world.At(rank).Traces());
+        if (options.timing.wanted) {
+            timing = ascend_sim::ComputeWorldTiming(soc, traces, ranks, taskBytes, options.timing.spans);
+        }
         timing.ranks.resize(count);
         for (uint32_t rank = 0; options.timeline.wanted && rank < count; ++rank) {
             ascend_sim::Launch& launch = world.At(rank);

@@ -77,7 +77,7 @@ SimulateOptions OptionsFromDict(const nb::dict& dict)
             throw nb::value_error(("unknown simulator option '" + name + "'").c_str());
         }
     }
-    options.launch.keepGmAccesses = options.timeline.wanted;
+    options.launch.keepGmAccesses = options.timing.spans = options.timeline.wanted;
     return options;
 }
 
@@ -154,7 +154,7 @@ nb::dict ReportDict(const ascend_sim::Report& report)
 std::map<std::string, std::vector<std::string>> Listings(ascend_sim::Launch& launch)
 {
     std::map<std::string, std::vector<std::string>> listings;
-    for (const ascend_sim::CoreTrace* trace : launch.Result().traces) {
+    for (const ascend_sim::CoreTrace* trace : launch.Traces()) {
         const bool cube = trace->kind == ascend_sim::CoreKind::AIC;
         const std::string core = cube ? "aic" : "aiv" + std::to_string(trace->coreInGroup - 1);
         listings[std::to_string(trace->group) + "." + core] = trace->listing;

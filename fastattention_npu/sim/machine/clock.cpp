@@ -23,11 +23,11 @@ Timing ComputeTiming(const fastattn::SocSpec& soc, const std::vector<const CoreT
 {
     L2Cache l2(soc.l2Bytes, AddressEnd(traces));
     if (options.warmL2) {
-        Replay earlier(soc, traces, std::move(l2));
+        Replay earlier(soc, traces, std::move(l2), false);
         Run(earlier);
         l2 = earlier.TakeL2();
     }
-    Replay replay(soc, traces, std::move(l2));
+    Replay replay(soc, traces, std::move(l2), options.spans);
     return Run(replay);
 }
 

@@ -23,11 +23,12 @@ struct Timing {
     std::array<double, PIPES> aicBusyCycles{};  // mean over the AICs, from first issue to last result of each pipe
     std::array<double, PIPES> aivBusyCycles{};  // mean over the AIVs
     SharedTraffic traffic;
-    std::vector<std::vector<Span>> spans;  // per trace and record
+    std::vector<std::vector<Span>> spans;  // per trace and record, if asked for
 };
 
 struct TimingOptions {
     bool wanted = true;   // false: no times, for runs that only check
+    bool spans = false;   // note when each record ran, for a timeline
     bool warmL2 = false;  // the same launch has run before and left its lines, clean and dirty, in the L2
 };
 

@@ -5,14 +5,14 @@
 
 namespace ascend_sim {
 
-CoreClock::CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint32_t index)
+CoreClock::CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint32_t index, bool keepSpans)
     : soc_(soc),
       trace_(trace),
       index_(index),
       queueDepth_(std::clamp<uint32_t>(static_cast<uint32_t>(soc.queueDepth), 1, MAX_QUEUE)),
-      spans_(trace.records.size())
+      spans_(keepSpans ? trace.records.size() : 0)
 {
-    for (const UnitWait& wait : trace.unitWaits) unitWaits_[wait.record].push_back(wait);
+    for (const UnitWait& wait : trace.unitWaits) UnitsOf(trace.records[wait.record].pipe).waits.push_back(wait);
 }
 
 double CoreClock::End() const
@@ -83,7 +83,7 @@ bool CoreClock::IssueScalar(const Record& record, std::vector<HcclPost>& commits
         Flag& flag = FlagOf(record);
         flag.times[(flag.first + flag.count++) % flag.times.size()] = scalar_ + soc_.flagCycles;
     }
-    spans_[next_] = {static_cast<float>(before), static_cast<float>(scalar_)};
+    NoteSpan(next_, before, scalar_);
     return true;
 }
 
@@ -100,7 +100,7 @@ bool CoreClock::IssueNext(std::vector<HcclPost>& commits)
     }
     PipeState& pipe = At(target);
     if (pipe.count == queueDepth_) return false;
-    const uint32_t slot = (pipe.head + pipe.count) % queueDepth_;
+    const uint32_t slot = Wrapped(pipe.head + pipe.count);
     const double cycles = soc_.scalarIssueCycles + record.scalarCycles;
     scalar_ = std::max(scalar_ + cycles, pipe.freed[slot]);
     scalarBusy_ += cycles;
@@ -134,23 +134,34 @@ bool CoreClock::RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::
         Run(pipe, record, item, start, end);
     }
     pipe.freed[pipe.head] = start;
-    pipe.head = (pipe.head + 1) % queueDepth_;
+    pipe.head = Wrapped(pipe.head + 1);
     --pipe.count;
     return true;
 }
 
-bool CoreClock::FollowUnits(uint32_t record, double& start, double& end) const
+// When the record ran, or nullptr. What is followed is mostly one of the last.
+const CoreClock::UnitTimes* CoreClock::TimesOf(const UnitState& state, uint32_t record)
 {
-    const auto found = unitWaits_.find(record);
-    if (found == unitWaits_.end()) return true;
+    for (auto times = state.times.rbegin(); times != state.times.rend() && times->record >= record; ++times) {
+        if (times->record == record) return &*times;
+    }
+    return nullptr;
+}
+
+bool CoreClock::FollowUnits(uint32_t record, double& start, double& end)
+{
     const Pipe pipe = trace_.records[record].pipe;
-    for (const UnitWait& wait : found->second) {
-        const auto other = unitTimes_.find(wait.on);
-        if (other == unitTimes_.end()) return false;
+    UnitState& own = UnitsOf(pipe);
+    const UnitState& others = UnitsOf(pipe == Pipe::M ? Pipe::FIX : Pipe::M);
+    while (own.next < own.waits.size() && own.waits[own.next].record < record) ++own.next;
+    for (size_t i = own.next; i < own.waits.size() && own.waits[i].record == record; ++i) {
+        const UnitWait& wait = own.waits[i];
+        const UnitTimes* const other = TimesOf(others, wait.on);
+        if (other == nullptr) return false;
         // The head of a Fixpipe runs while its first unit is being made.
         const double head = pipe == Pipe::FIX ? soc_.fixpipeHeadCycles : 0;
-        start = std::max(start, pipe == Pipe::M ? other->second.end : other->second.start + wait.first - head);
-        end = std::max(end, pipe == Pipe::M ? 0 : other->second.start + wait.last);
+        start = std::max(start, pipe == Pipe::M ? other->end : other->start + wait.first - head);
+        end = std::max(end, pipe == Pipe::M ? 0 : other->start + wait.last);
     }
     return true;
 }
@@ -163,9 +174,9 @@ void CoreClock::Run(PipeState& pipe, const Record& record, const Queued& item, d
         const bool dry = start > pipe.done || pipe.done == 0;
         pipe.free = start + record.cycles + (dry && record.pipe == Pipe::MTE1 ? soc_.mte1StartCycles : 0);
         pipe.free = std::max(pipe.free, notDoneBefore);
-        if (record.mode != 0) unitTimes_[item.record] = {start, pipe.free};
+        if (record.mode != 0) UnitsOf(record.pipe).times.push_back({item.record, start, pipe.free});
         Busy(pipe, start, pipe.free + record.latencyCycles);
-        spans_[item.record] = {static_cast<float>(start), static_cast<float>(pipe.free)};
+        NoteSpan(item.record, start, pipe.free);
     } else if (record.step == Step::BARRIER) {
         pipe.free = std::max(start, pipe.done);
     } else {
@@ -182,8 +193,9 @@ void CoreClock::EndCopy(Pipe name, double time, double latencyCycles)
     // What is on its way to the core keeps whoever waits for it, not the pipe; a store does until it is there.
     Busy(pipe, pipe.copyStart, name == Pipe::MTE2 ? time : time + latencyCycles);
     pipe.done = std::max(pipe.done, time + latencyCycles);
-    spans_[pipe.copyRecord] = {static_cast<float>(pipe.copyStart), static_cast<float>(time)};
-    if (trace_.records[pipe.copyRecord].mode != 0) unitTimes_[pipe.copyRecord] = {pipe.copyStart, time};
+    NoteSpan(pipe.copyRecord, pipe.copyStart, time);
+    if (trace_.records[pipe.copyRecord].mode != 0)
+        UnitsOf(name).times.push_back({pipe.copyRecord, pipe.copyStart, time});
 }
 
 }  // namespace ascend_sim

@@ -3,7 +3,6 @@
 #pragma once
 #include <array>
 #include <deque>
-#include <unordered_map>
 #include <vector>
 
 #include "clock.h"
@@ -32,7 +31,8 @@ struct HcclPost {
 
 class CoreClock {
 public:
-    CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint32_t index);
+    // keepSpans: note when each record ran.
+    CoreClock(const fastattn::SocSpec& soc, const CoreTrace& trace, uint32_t index, bool keepSpans);
 
     // Runs until everything left waits for something outside. Appends to both lists.
     void Advance(std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts, std::vector<HcclPost>& commits);
@@ -82,8 +82,13 @@ private:
     bool RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts);
     void Run(PipeState& pipe, const Record& record, const Queued& item, double notBefore, double notDoneBefore);
     // What unit flags say about the start and the end of a record; false while what it follows has no time yet.
-    bool FollowUnits(uint32_t record, double& start, double& end) const;
+    bool FollowUnits(uint32_t record, double& start, double& end);
+    void NoteSpan(size_t record, double start, double end)
+    {
+        if (!spans_.empty()) spans_[record] = {static_cast<float>(start), static_cast<float>(end)};
+    }
     bool Take(Flag& flag, double& time);
+    uint32_t Wrapped(uint32_t slot) const { return slot < queueDepth_ ? slot : slot - queueDepth_; }
     void Busy(PipeState& pipe, double start, double end);
 
     const fastattn::SocSpec& soc_;
@@ -96,13 +101,22 @@ private:
     std::array<PipeState, PIPES> pipes_;
     std::array<Flag, PIPES * PIPES * EVENT_IDS> flags_{};
     std::array<std::deque<double>, CROSS_CORE_FLAGS> posts_;
-    std::vector<double> taskEnds_;                                   // of the communication server, by number from 1
-    std::unordered_map<uint32_t, std::vector<UnitWait>> unitWaits_;  // by the record that waits
-    struct Times {
+    std::vector<double> taskEnds_;  // of the communication server, by number from 1
+    // Of M and FIX, which run the records that have unit flags in order: what these wait for, up to which that has been
+    // looked at, and when those that have run did.
+    struct UnitTimes {
+        uint32_t record;
         double start;
         double end;
     };
-    std::unordered_map<uint32_t, Times> unitTimes_;  // of Mmads and Fixpipes with unit flags that have run
+    struct UnitState {
+        std::vector<UnitWait> waits;
+        size_t next = 0;
+        std::vector<UnitTimes> times;
+    };
+    UnitState& UnitsOf(Pipe pipe) { return units_[pipe == Pipe::M ? 0 : 1]; }
+    static const UnitTimes* TimesOf(const UnitState& state, uint32_t record);
+    std::array<UnitState, 2> units_;
     std::vector<Span> spans_;
 };
 

@@ -30,7 +30,7 @@ void Core::JoinUnits(const Instruction& instruction, uint32_t record)
 {
     const bool mmad = instruction.pipe == Pipe::M;
     unitFlags_.AppendWaits(instruction.operands, mmad, instruction.units, record, trace_.unitWaits);
-    unitFlags_.Join(instruction.operands, mmad, group_->Races().Clock(Thread(instruction.pipe)));
+    if (checks_) unitFlags_.Join(instruction.operands, mmad, group_->Races().Clock(Thread(instruction.pipe)));
 }
 
 // The bits turn when the instruction has run, and the other pipe may be waiting for them.

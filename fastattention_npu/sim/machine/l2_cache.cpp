@@ -64,7 +64,7 @@ L2Outcome L2Cache::Access(const Transfer& transfer)
             const double bytes = first == last ? transfer.runBytes : lines * L2_LINE_BYTES;
             outcome.requestBytes += bytes;
             // A write fills its line without reading it.
-            if (!transfer.write) outcome.missBytes += bytes * missing / lines;
+            if (!transfer.write && missing != 0) outcome.missBytes += bytes * missing / lines;
         }
     }
     outcome.writeBackBytes = WriteBack();

@@ -204,21 +204,29 @@ uint32_t Launch::InternSite(const CallSite& site)
     return known->second;
 }
 
+std::vector<const CoreTrace*> Launch::Traces() const
+{
+    std::vector<const CoreTrace*> traces;
+    for (const auto& group : groups_) {
+        for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) traces.push_back(&group->At(i).Trace());
+    }
+    return traces;
+}
+
 LaunchResult Launch::Result()
 {
     LaunchResult result;
+    result.traces = Traces();
     result.names = names_;
     result.sites = sites_;
+    for (const CoreTrace* trace : result.traces) {
+        result.traffic.gmBytesRead += trace->traffic.gmBytesRead;
+        result.traffic.gmBytesWritten += trace->traffic.gmBytesWritten;
+        result.traffic.instructions += trace->traffic.instructions;
+        result.traffic.cubeMacs += trace->traffic.cubeMacs;
+        result.work += trace->work;
+    }
     for (const auto& group : groups_) {
-        for (uint32_t i = 0; i < CORES_PER_GROUP; ++i) {
-            const CoreTrace& trace = group->At(i).Trace();
-            result.traces.push_back(&trace);
-            result.traffic.gmBytesRead += trace.traffic.gmBytesRead;
-            result.traffic.gmBytesWritten += trace.traffic.gmBytesWritten;
-            result.traffic.instructions += trace.traffic.instructions;
-            result.traffic.cubeMacs += trace.traffic.cubeMacs;
-            result.work += trace.work;
-        }
         result.work.raceComparisons += group->Races().Comparisons();
         for (const Hazard& hazard : group->Hazards()) {
             const bool warning = InfoOf(hazard.rule).severity == Severity::WARNING;

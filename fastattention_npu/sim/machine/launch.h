@@ -63,6 +63,8 @@ public:
     [[noreturn]] void ThrowDeadlock(const std::string& cause = "");
     void JoinCommunicator(HcclRank& rank) { hccl_ = &rank; }
     HcclRank* Hccl() const { return hccl_; }
+    // Of every core, group by group.
+    std::vector<const CoreTrace*> Traces() const;
     LaunchResult Result();
 
     // Mode-0 flags, called by the groups. `turn` counts a core's sets from 1; a turn is released once every core of

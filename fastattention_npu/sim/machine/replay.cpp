@@ -16,12 +16,12 @@ uint64_t AddressEnd(const std::vector<const CoreTrace*>& traces)
     return end;
 }
 
-Replay::Replay(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces, L2Cache l2)
+Replay::Replay(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces, L2Cache l2, bool keepSpans)
     : soc_(soc), traces_(traces), memory_(soc, std::move(l2))
 {
     for (size_t i = 0; i < traces.size(); ++i) {
         const CoreTrace& trace = *traces[i];
-        cores_.emplace_back(soc, trace, static_cast<uint32_t>(i));
+        cores_.emplace_back(soc, trace, static_cast<uint32_t>(i), keepSpans);
         halves_.emplace_back();
         turns_.emplace_back();
         ++coresOfKind_[static_cast<uint32_t>(trace.kind)];

@@ -22,7 +22,7 @@ struct Later {
 
 class Replay {
 public:
-    Replay(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces, L2Cache l2);
+    Replay(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces, L2Cache l2, bool keepSpans);
 
     L2Cache TakeL2() { return memory_.TakeL2(); }
     // When something happens next if nothing comes from outside; infinite when all that is left waits or has finished.

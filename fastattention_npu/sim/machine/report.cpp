@@ -18,8 +18,7 @@ std::string PipeKey(CoreKind kind, uint32_t pipe)
 
 Report MakeReport(const fastattn::SocSpec& soc, Launch& launch, const TimingOptions& options)
 {
-    return MakeTimedReport(soc, launch,
-                           options.wanted ? ComputeTiming(soc, launch.Result().traces, options) : Timing{});
+    return MakeTimedReport(soc, launch, options.wanted ? ComputeTiming(soc, launch.Traces(), options) : Timing{});
 }
 
 Report MakeTimedReport(const fastattn::SocSpec& soc, Launch& launch, Timing clocked)

@@ -10,47 +10,110 @@ namespace {
 
 constexpr double DONE_BYTES = 1e-3;
 constexpr double NEVER = std::numeric_limits<double>::infinity();
+constexpr uint64_t NOTHING_READ = UINT64_MAX;
+constexpr size_t PACK_AT = 16;  // ended streams
+// Far above the rounding of a sum over all streams, far below what a rate can be told apart by.
+constexpr double ROUNDING = 1e-9;
+constexpr double CLEAR = 1e-8;
+
+// What demands at or below the limit take together, in their order, and how many are above it.
+struct Met {
+    double met = 0;
+    size_t unmet = 0;
+};
+
+Met MeetBelow(double limit, const std::vector<double>& demands)
+{
+    Met found;
+    for (const double demand : demands) {
+        const bool over = demand > limit;
+        found.met += over ? 0.0 : demand;
+        found.unmet += over ? 1 : 0;
+    }
+    return found;
+}
 
 // The common limit that, applied to every demand, uses up the capacity; infinite when the demands fit.
-template <class Demands>
-double FairLimit(double capacity, size_t count, const Demands& demand)
+double FairLimitOf(double capacity, const std::vector<double>& demands)
 {
     double total = 0;
-    for (size_t i = 0; i < count; ++i) total += demand(i);
+    for (const double demand : demands) total += demand;
     if (total <= capacity) return NEVER;
     // Demands below the limit are met in full; what they leave is divided again. Settles within a few rounds.
     double limit = 0;
     for (;;) {
-        double met = 0;
-        size_t unmet = 0;
-        for (size_t i = 0; i < count; ++i) {
-            if (demand(i) <= limit) {
-                met += demand(i);
-            } else {
-                ++unmet;
-            }
-        }
-        if (unmet == 0) return limit;
-        const double next = (capacity - met) / static_cast<double>(unmet);
+        const Met found = MeetBelow(limit, demands);
+        if (found.unmet == 0) return limit;
+        const double next = (capacity - found.met) / static_cast<double>(found.unmet);
         if (next <= limit * (1 + 1e-12)) return next;
         limit = next;
     }
 }
 
+// Are so many demands above the limit, and none so close to it that rounding could put it on the other side?
+bool Divides(double limit, size_t above, const std::vector<double>& demands)
+{
+    const double low = limit * (1 - CLEAR);
+    const double high = limit * (1 + CLEAR);
+    size_t notBelow = 0;
+    size_t over = 0;
+    for (const double demand : demands) {
+        notBelow += demand >= low ? 1 : 0;
+        over += demand > high ? 1 : 0;
+    }
+    return notBelow == above && over == above;
+}
+
+double Smallest(const std::vector<double>& values)
+{
+    double least[4] = {NEVER, NEVER, NEVER, NEVER};
+    size_t i = 0;
+    for (; i + 4 <= values.size(); i += 4) {
+        for (size_t j = 0; j < 4; ++j) least[j] = std::min(least[j], values[i + j]);
+    }
+    for (; i < values.size(); ++i) least[0] = std::min(least[0], values[i]);
+    return std::min(std::min(least[0], least[1]), std::min(least[2], least[3]));
+}
+
 }  // namespace
 
 SharedMemory::SharedMemory(const fastattn::SocSpec& soc, L2Cache l2)
-    : soc_(soc),
-      hbmBytesPerCycle_(soc.hbmGbps * 1e3 / soc.clockMhz),
-      l2BytesPerCycle_(soc.l2Gbps * 1e3 / soc.clockMhz),
-      l2_(std::move(l2))
+    : soc_(soc), hbm_{soc.hbmGbps * 1e3 / soc.clockMhz}, l2Ports_{soc.l2Gbps * 1e3 / soc.clockMhz}, l2_(std::move(l2))
 {
 }
 
-void SharedMemory::CountSharers(const Stream& stream, int change)
+// The limit of the demands in work_. It is the only number at which demands cut to it use up the capacity. So where the
+// demands below the last limit give one that they are clearly below and all others clearly above, rounds from zero on
+// would end at the same demands and hence at the same number.
+double SharedMemory::FairLimit(Shared& shared)
 {
-    for (Stream& other : streams_) {
-        if (other.address == stream.address && !other.write) other.sharers += change;
+    const Met found = MeetBelow(shared.limit, work_);
+    if (shared.limit > 0 && found.unmet != 0) {
+        const double guess = (shared.capacity - found.met) / static_cast<double>(found.unmet);
+        if (guess > 0 && Divides(guess, found.unmet, work_)) return shared.limit = guess;
+    }
+    const double limit = FairLimitOf(shared.capacity, work_);
+    if (limit != NEVER) shared.limit = limit;
+    return limit;
+}
+
+void SharedMemory::SetOwnRate(size_t i)
+{
+    const double before = ownRate_[i];
+    const uint32_t sharers = sharers_[i];
+    double rate = pathRate_[i];
+    if (sharers > 1) rate = std::min(rate, soc_.l2SliceBytesPerCycle / sharers);
+    ownRate_[i] = rate;
+    ownRateSum_ += rate - before;
+    ownHbmSum_ += (rate - before) * hbmShare_[i];
+}
+
+void SharedMemory::CountSharers(uint64_t address, int change)
+{
+    for (size_t i = 0; i < readAddress_.size(); ++i) {
+        if (readAddress_[i] != address) continue;
+        sharers_[i] += change;
+        SetOwnRate(i);
     }
 }
 
@@ -59,54 +122,59 @@ void SharedMemory::Start(uint32_t owner, const Transfer& transfer, double coreCy
     const L2Outcome outcome = l2_.Access(transfer);
     const double bytes = outcome.requestBytes;
     const double missing = outcome.missBytes / bytes;
-    const double coreRate = coreCycles > 0 ? bytes / coreCycles : l2BytesPerCycle_;
+    const double coreRate = coreCycles > 0 ? bytes / coreCycles : l2Ports_.capacity;
     const double missRate = std::min(coreRate, missBytesPerCycle);
-    Stream stream{};
-    stream.owner = owner;
-    stream.address = transfer.address;
-    stream.write = transfer.write;
-    stream.missed = missing > 0;
-    stream.remaining = bytes;
-    stream.pathRate = 1 / ((1 - missing) / coreRate + missing / missRate);
-    stream.hbmShare = (outcome.missBytes + outcome.writeBackBytes) / bytes;
-    stream.sharers = 1;
+    uint32_t sharers = 1;
     if (!transfer.write) {
         traffic_.l2HitBytes += bytes - outcome.missBytes;
-        CountSharers(stream, 1);
-        for (const Stream& other : streams_) stream.sharers += other.address == stream.address && !other.write ? 1 : 0;
+        CountSharers(transfer.address, 1);
+        for (const uint64_t address : readAddress_) sharers += address == transfer.address ? 1 : 0;
     }
     traffic_.hbmReadBytes += outcome.missBytes;
     traffic_.hbmWriteBytes += outcome.writeBackBytes;
-    streams_.push_back(stream);
+    streams_.push_back({owner, missing > 0});
+    readAddress_.push_back(transfer.write ? NOTHING_READ : transfer.address);
+    sharers_.push_back(sharers);
+    remaining_.push_back(bytes);
+    pathRate_.push_back(1 / ((1 - missing) / coreRate + missing / missRate));
+    hbmShare_.push_back((outcome.missBytes + outcome.writeBackBytes) / bytes);
+    ownRate_.push_back(0);
+    rate_.push_back(0);
+    SetOwnRate(streams_.size() - 1);
     stale_ = true;
 }
 
 void SharedMemory::SetRates()
 {
     stale_ = false;
-    for (Stream& s : streams_) {
-        s.rate = s.pathRate;
-        if (s.sharers > 1) s.rate = std::min(s.rate, soc_.l2SliceBytesPerCycle / s.sharers);
-    }
-    const double hbm = FairLimit(hbmBytesPerCycle_, streams_.size(),
-                                 [this](size_t i) { return streams_[i].rate * streams_[i].hbmShare; });
-    if (hbm != NEVER) {
-        for (Stream& s : streams_) {
-            if (s.hbmShare > 0) s.rate = std::min(s.rate, hbm / s.hbmShare);
+    const size_t count = streams_.size();
+    rate_ = ownRate_;
+    work_.resize(count);
+    if (ownHbmSum_ * (1 + ROUNDING) > hbm_.capacity) {
+        for (size_t i = 0; i < count; ++i) work_[i] = rate_[i] * hbmShare_[i];
+        const double limit = FairLimit(hbm_);
+        if (limit != NEVER) {
+            for (size_t i = 0; i < count; ++i) {
+                if (hbmShare_[i] > 0) rate_[i] = std::min(rate_[i], limit / hbmShare_[i]);
+            }
         }
     }
-    const double l2 = FairLimit(l2BytesPerCycle_, streams_.size(), [this](size_t i) { return streams_[i].rate; });
-    if (l2 != NEVER) {
-        for (Stream& s : streams_) s.rate = std::min(s.rate, l2);
+    if (ownRateSum_ * (1 + ROUNDING) > l2Ports_.capacity) {
+        work_ = rate_;
+        const double limit = FairLimit(l2Ports_);
+        if (limit != NEVER) {
+            for (double& rate : rate_) rate = std::min(rate, limit);
+        }
     }
 }
 
 double SharedMemory::NextEnd()
 {
     if (stale_) SetRates();
-    double cycles = NEVER;
-    for (const Stream& s : streams_) cycles = std::min(cycles, s.remaining / s.rate);
-    return now_ + cycles;
+    const size_t count = streams_.size();
+    work_.resize(count);
+    for (size_t i = 0; i < count; ++i) work_[i] = remaining_[i] / rate_[i];
+    return now_ + Smallest(work_);
 }
 
 void SharedMemory::AdvanceTo(double time)
@@ -115,21 +183,64 @@ void SharedMemory::AdvanceTo(double time)
     now_ = time;
     if (cycles <= 0) return;
     if (stale_) SetRates();
-    for (Stream& s : streams_) s.remaining -= s.rate * cycles;
+    size_t done = 0;
+    for (size_t i = 0; i < remaining_.size(); ++i) {
+        remaining_[i] -= rate_[i] * cycles;
+        done += remaining_[i] > DONE_BYTES ? 0 : 1;
+    }
+    mayEnd_ = done != 0;
+    scan_ = 0;
 }
 
 bool SharedMemory::TakeEnded(Ended& ended)
 {
-    for (size_t i = 0; i < streams_.size(); ++i) {
-        if (streams_[i].remaining > DONE_BYTES) continue;
-        const Stream stream = streams_[i];
-        ended = {stream.owner, stream.missed};
-        streams_.erase(streams_.begin() + static_cast<ptrdiff_t>(i));
-        if (!stream.write) CountSharers(stream, -1);
-        stale_ = true;
+    if (!mayEnd_) return false;
+    for (; scan_ < streams_.size(); ++scan_) {
+        if (remaining_[scan_] > DONE_BYTES) continue;
+        ended = {streams_[scan_].owner, streams_[scan_].missed};
+        End(scan_);
         return true;
     }
+    mayEnd_ = false;
+    if (ended_ >= PACK_AT) Pack();
     return false;
+}
+
+void SharedMemory::End(size_t i)
+{
+    const uint64_t address = readAddress_[i];
+    readAddress_[i] = NOTHING_READ;
+    remaining_[i] = NEVER;
+    sharers_[i] = 1;
+    pathRate_[i] = 0;
+    SetOwnRate(i);
+    hbmShare_[i] = 0;
+    if (address != NOTHING_READ) CountSharers(address, -1);
+    ++ended_;
+    stale_ = true;
+}
+
+void SharedMemory::Pack()
+{
+    size_t kept = 0;
+    ownRateSum_ = ownHbmSum_ = 0;
+    for (size_t i = 0; i < streams_.size(); ++i) {
+        if (remaining_[i] == NEVER) continue;
+        streams_[kept] = streams_[i];
+        readAddress_[kept] = readAddress_[i];
+        sharers_[kept] = sharers_[i];
+        ownRateSum_ += ownRate_[i];
+        ownHbmSum_ += ownRate_[i] * hbmShare_[i];
+        for (auto* numbers : {&remaining_, &pathRate_, &hbmShare_, &ownRate_, &rate_}) {
+            (*numbers)[kept] = (*numbers)[i];
+        }
+        ++kept;
+    }
+    streams_.resize(kept);
+    readAddress_.resize(kept);
+    sharers_.resize(kept);
+    for (auto* numbers : {&remaining_, &pathRate_, &hbmShare_, &ownRate_, &rate_}) numbers->resize(kept);
+    ended_ = 0;
 }
 
 }  // namespace ascend_sim

@@ -42,28 +42,49 @@ public:
     const SharedTraffic& Traffic() const { return traffic_; }
 
 private:
+    // One capacity that streams divide: the limit that they met last is the first guess at the next one.
+    struct Shared {
+        double capacity;
+        double limit = 0;
+    };
+    // Who moves what. Its numbers stand in arrays of their own, one a quantity, so that loops over all are short ones.
     struct Stream {
         uint32_t owner;
-        uint64_t address;
-        bool write;
         bool missed;
-        double remaining;  // bytes
-        double pathRate;   // bytes a cycle that the core's path takes
-        double hbmShare;   // HBM bytes per byte
-        double rate;
-        uint32_t sharers;  // transfers that read the same addresses now, this one included
     };
 
-    void CountSharers(const Stream& stream, int change);
+    void CountSharers(uint64_t address, int change);
+    // The stream's rate were it not for the capacities that all share.
+    void SetOwnRate(size_t i);
     void SetRates();
+    double FairLimit(Shared& shared);
+    void End(size_t i);
+    void Pack();
 
     const fastattn::SocSpec& soc_;
-    double hbmBytesPerCycle_;
-    double l2BytesPerCycle_;
+    Shared hbm_;
+    Shared l2Ports_;
     L2Cache l2_;
     double now_ = 0;
-    bool stale_ = false;  // rates must be set anew
+    bool stale_ = false;   // rates must be set anew
+    bool mayEnd_ = false;  // a stream at or behind scan_ may have moved all its bytes
+    size_t scan_ = 0;
+
+    // Transfers in the order of their start. One that has ended keeps its place, with no rate and no end, until all are
+    // packed: sums go over the same numbers in the same order, and what it adds to them is 0.
     std::vector<Stream> streams_;
+    std::vector<uint64_t> readAddress_;  // NOTHING_READ of a write
+    std::vector<uint32_t> sharers_;      // transfers that read the same addresses now, this one included
+    std::vector<double> remaining_;      // bytes
+    std::vector<double> pathRate_;       // bytes a cycle that the core's path takes
+    std::vector<double> hbmShare_;       // HBM bytes per byte
+    std::vector<double> ownRate_;
+    std::vector<double> rate_;
+    std::vector<double> work_;  // of one loop: demands, quotients
+    size_t ended_ = 0;
+    // Sums over all of them but for rounding, kept up to date: bounds of what they ask for.
+    double ownRateSum_ = 0;
+    double ownHbmSum_ = 0;
     SharedTraffic traffic_;
 };
 

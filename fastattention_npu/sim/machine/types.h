@@ -64,24 +64,43 @@ struct Operand {
     uint32_t skipBytes = 0;   // what a vector mask leaves out before the region: alignment is of the bytes before it
 };
 
-// Few operands as a rule; a vector mask with many gaps makes a region of each run of lanes.
+// Few operands as a rule; a vector mask with many gaps makes a region of each run of lanes. Every instruction makes
+// such a list, so that places without an operand stay untouched.
 class OperandList {
 public:
+    OperandList() = default;
+    OperandList(const OperandList& other) : many_(other.many_) { CopyFew(other); }
+    OperandList& operator=(const OperandList& other)
+    {
+        many_ = other.many_;
+        CopyFew(other);
+        return *this;
+    }
     void Add(const Operand& operand)
     {
         if (count_ < FEW) {
-            few_[count_++] = operand;
+            few_.at[count_++] = operand;
             return;
         }
-        if (many_.empty()) many_.assign(few_.begin(), few_.end());
+        if (many_.empty()) many_.assign(few_.at, few_.at + FEW);
         many_.push_back(operand);
     }
-    const Operand* begin() const { return many_.empty() ? few_.data() : many_.data(); }
-    const Operand* end() const { return many_.empty() ? few_.data() + count_ : many_.data() + many_.size(); }
+    const Operand* begin() const { return many_.empty() ? few_.at : many_.data(); }
+    const Operand* end() const { return many_.empty() ? few_.at + count_ : many_.data() + many_.size(); }
 
 private:
     static constexpr uint32_t FEW = 8;
-    std::array<Operand, FEW> few_;
+    union Places {
+        Places() {}
+        Operand at[FEW];
+    };
+    void CopyFew(const OperandList& other)
+    {
+        count_ = other.count_;
+        for (uint32_t i = 0; i < count_; ++i) few_.at[i] = other.few_.at[i];
+    }
+
+    Places few_;
     uint32_t count_ = 0;
     std::vector<Operand> many_;
 };

@@ -5,7 +5,6 @@
 // Source: Ascend C documentation, UnitFlag page.
 #pragma once
 #include <array>
-#include <memory>
 #include <vector>
 
 #include "race.h"
@@ -50,6 +49,8 @@ private:
     static constexpr uint64_t FRACTAL_BYTES = 2 * UNIT_BYTES;
     static constexpr size_t FRACTALS = 128;
 
+    static constexpr uint32_t NOBODY = UINT32_MAX;
+
     // One instruction that turned units.
     struct Turner {
         VectorClock before;
@@ -59,20 +60,47 @@ private:
         UnitUse use;
         uint32_t fractals = 0;
         uint32_t unmet = 0;  // fractals that the other pipe has not met yet
+        uint32_t held = 0;   // fractals that it turned last
     };
     struct Fractal {
         bool set = false;
         bool met = true;
         uint32_t rank = 0;  // place in the turner's order, from one
-        std::shared_ptr<Turner> turner;
+        uint32_t turner = NOBODY;
+    };
+    class FractalSet {
+    public:
+        void Add(uint64_t first, uint64_t end);
+        bool Has(uint32_t f) const { return (words_[f / 64] >> (f % 64) & 1) != 0; }
+        // Upwards.
+        template <class Visit>
+        void ForEach(const Visit& visit) const
+        {
+            for (uint32_t w = 0; w < words_.size(); ++w) {
+                for (uint64_t left = words_[w]; left != 0; left &= left - 1) {
+                    visit(w * 64 + static_cast<uint32_t>(__builtin_ctzll(left)));
+                }
+            }
+        }
+
+    private:
+        std::array<uint64_t, FRACTALS / 64> words_{};
+    };
+    // Fractals in the order in which a pipe walks them.
+    struct Walked {
+        std::array<uint32_t, FRACTALS> at;
+        uint32_t count = 0;
     };
 
-    // The fractals that the operands of L0C touch, upwards.
-    static std::vector<uint32_t> Touched(const OperandList& operands, bool mmad);
-    // The same in the order in which the pipe walks them.
-    static std::vector<uint32_t> Walk(const OperandList& operands, bool mmad, const UnitUse& use);
+    // The fractals that the operands of L0C touch.
+    static FractalSet Touched(const OperandList& operands, bool mmad);
+    static Walked Walk(const OperandList& operands, bool mmad, const UnitUse& use);
+    uint32_t NewTurner();
+    void Replace(Fractal& fractal, const Fractal& by);
 
     std::array<Fractal, FRACTALS> fractals_;
+    std::vector<Turner> turners_;
+    std::vector<uint32_t> free_;  // of turners_, nobody's
 };
 
 }  // namespace ascend_sim

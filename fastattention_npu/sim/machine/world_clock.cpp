@@ -45,8 +45,8 @@ private:
 
 class Rank {
 public:
-    Rank(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces)
-        : replay_(soc, traces, L2Cache(soc.l2Bytes, AddressEnd(traces)))
+    Rank(const fastattn::SocSpec& soc, const std::vector<const CoreTrace*>& traces, bool keepSpans)
+        : replay_(soc, traces, L2Cache(soc.l2Bytes, AddressEnd(traces)), keepSpans)
     {
         Refresh();
     }
@@ -112,10 +112,10 @@ private:
 class World {
 public:
     World(const fastattn::SocSpec& soc, const std::vector<std::vector<const CoreTrace*>>& traces, uint32_t ranks,
-          const std::vector<uint64_t>& taskBytes)
+          const std::vector<uint64_t>& taskBytes, bool keepSpans)
         : soc_(soc), count_(ranks), taskBytes_(taskBytes)
     {
-        for (const auto& rank : traces) ranks_.emplace_back(soc, rank);
+        for (const auto& rank : traces) ranks_.emplace_back(soc, rank, keepSpans);
     }
 
     WorldTiming Run()
@@ -210,9 +210,9 @@ double AllReduceCycles(const fastattn::SocSpec& soc, uint32_t ranks, double byte
 }
 
 WorldTiming ComputeWorldTiming(const fastattn::SocSpec& soc, const std::vector<std::vector<const CoreTrace*>>& traces,
-                               uint32_t ranks, const std::vector<uint64_t>& taskBytes)
+                               uint32_t ranks, const std::vector<uint64_t>& taskBytes, bool keepSpans)
 {
-    return World(soc, traces, ranks, taskBytes).Run();
+    return World(soc, traces, ranks, taskBytes, keepSpans).Run();
 }
 
 }  // namespace ascend_sim

@@ -30,8 +30,8 @@ struct WorldTiming {
 double AllReduceCycles(const fastattn::SocSpec& soc, uint32_t ranks, double bytes);
 
 // traces: of each rank simulated. ranks: how many there are, either as many, or one is simulated and stands for all.
-// taskBytes: of each task in the order of the queue.
+// taskBytes: of each task in the order of the queue. keepSpans: note when each record ran, for a timeline.
 WorldTiming ComputeWorldTiming(const fastattn::SocSpec& soc, const std::vector<std::vector<const CoreTrace*>>& traces,
-                               uint32_t ranks, const std::vector<uint64_t>& taskBytes);
+                               uint32_t ranks, const std::vector<uint64_t>& taskBytes, bool keepSpans);
 
 }  // namespace ascend_sim
