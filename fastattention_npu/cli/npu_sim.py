@@ -7,12 +7,16 @@ Only copies and this package's operators run there; anything else raises an erro
 import argparse
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..config import SocConfig, load_soc
 from ..dispatch import DEFAULT_SOC
@@ -22,6 +26,11 @@ from ..sim.launch import default_threads
 from .trace import positive
 
 SETTINGS_VARIABLE = "FASTATTN_NPU_SIM"  # the settings file, for the stand-in libraries
+
+CUDA_BUILD = (
+    "this torch is built for CUDA {cuda}, and torch_npu 2.13 ends a process that has loaded such a torch, because both "
+    "register the same allocator settings: install the CPU build of torch"
+)
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -52,7 +61,10 @@ def command(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="fastattn-npu-sim-") as folder:
         settings = Path(folder) / "settings"
         settings.write_text(settings_text(soc, options.devices, options.threads, options.checks == "on"))
-        return subprocess.run(program, env=environment(os.environ, settings), check=False).returncode
+        status = subprocess.run(program, env=environment(os.environ, settings), check=False).returncode
+    if status == -signal.SIGABRT and torch.version.cuda:
+        print(f"npu-sim: {program[0]} aborted; {CUDA_BUILD.format(cuda=torch.version.cuda)}", file=sys.stderr)
+    return status
 
 
 def settings_text(soc: SocConfig, devices: int, threads: int | None, checks: bool) -> str:

@@ -56,6 +56,7 @@ def run(tmp_path: Path, *options: str) -> int:
     return cann_sim.main(["--work", str(tmp_path / "work"), *options, str(case)])
 
 
+@pytest.mark.usefixtures("simulated_npu")
 def test_both_runners(cann: FakeCann, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path) == 0, capsys.readouterr()
     said = capsys.readouterr().out
@@ -77,6 +78,7 @@ def test_both_runners(cann: FakeCann, tmp_path: Path, capsys: pytest.CaptureFixt
     assert run(tmp_path, "--runner", "sim", "--within", "1.0001") == 1
 
 
+@pytest.mark.usefixtures("simulated_npu")
 def test_every_case_on_the_cpu_twin(cann: FakeCann, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every layout, and mask tensors: the launch is the operator's own, whatever the shape file asks for."""
     shapes = [cases.load_shape(path) for path in cases.CASES.glob("*.yaml")]
@@ -94,6 +96,7 @@ def test_a_shape_that_the_kernel_does_not_take(
     assert "the Ascend C kernel reads contiguous keys" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("simulated_npu")
 def test_a_run_that_fails_shows_its_output(
     cann: FakeCann, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

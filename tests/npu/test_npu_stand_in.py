@@ -1,10 +1,13 @@
 """The stand-in libraries: their signatures against the genuine headers, and the command that sets them up."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from fastattention_npu.cli import npu_sim as npu_sim_command
 from fastattention_npu.cli.main import main
 
 from .conftest import ROOT, npu_sim
@@ -32,7 +35,7 @@ def test_a_wrong_signature_is_noticed(torch_npu: Path) -> None:
     assert "aclrtFree" in complaint(source.replace(right, "aclrtFree(void* address, int)"), torch_npu)
 
 
-def test_another_soc_and_the_programs_exit_status(torch_npu: Path) -> None:
+def test_another_soc_and_the_programs_exit_status(simulated_npu: Path) -> None:
     program = "import torch; print(torch.npu.get_device_name()); raise SystemExit(7)"
     done = npu_sim("-c", program, options=("--soc", "ascend910b4"))
     assert done.returncode == 7
@@ -54,7 +57,7 @@ print("computed", y.cpu())
 """
 
 
-def test_with_the_task_queue(torch_npu: Path) -> None:
+def test_with_the_task_queue(simulated_npu: Path) -> None:
     """torch_npu's task queue, which npu-sim switches off: launches are right, and what is missing fails at the next
     synchronisation."""
     done = npu_sim("-c", QUEUED, TASK_QUEUE_ENABLE="1")
@@ -62,6 +65,18 @@ def test_with_the_task_queue(torch_npu: Path) -> None:
     assert "queued launches are right" in done.stdout, done.stderr
     assert "computed" not in done.stdout
     assert "operator Add is CANN's" in done.stderr
+
+
+@pytest.mark.parametrize(("cuda", "program"), [("13.0", "abort()"), ("13.0", "_exit(1)"), (None, "abort()")])
+def test_an_abort_under_a_cuda_build_of_torch_is_explained(
+    cuda: str | None, program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(npu_sim_command, "find_spec", lambda name: True)
+    status = main(["npu-sim", "--", sys.executable, "-c", f"import os; os.{program}"])
+    assert status != 0
+    explained = "install the CPU build of torch" in capsys.readouterr().err
+    assert explained == (cuda is not None and program == "abort()")
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def python(target: Path, *arguments: str, **extra: str) -> str:
     return done.stdout
 
 
-def test_with_a_toolkit(checkout: Path, tmp_path: Path, torch_npu: Path) -> None:
+def test_with_a_toolkit(checkout: Path, tmp_path: Path, simulated_npu: Path) -> None:
     cann, target = FakeCann(tmp_path), tmp_path / "installed"
     done = pip_install(checkout, target, with_launcher(cann.environment(SOC_VERSION="Ascend910B2"), tmp_path))
     assert done.returncode == 0, done.stdout[-4000:]

@@ -34,7 +34,7 @@ def test_on_this_machine(name: str) -> None:
     assert "selftest ok" in selftest.describe(report)
 
 
-def test_on_the_stand_in(torch_npu: Path) -> None:
+def test_on_the_stand_in(simulated_npu: Path) -> None:
     done = npu_sim("-W", "ignore", "-m", "fastattention_npu", "selftest", "--backend", "npu", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
