@@ -33,7 +33,7 @@ double KeysBytesPerCycle(const FlashAttentionTiling& t, const SocSpec& soc, cons
     return std::min(rate, soc.l2SliceBytesPerCycle / (1 + inStep * (oneHead - 1)));
 }
 
-// Once at the end of a split launch: all cores meet, then a part is added to the one that a group has kept.
+// Once at the end of a split launch: the last part is told of, then a part is added to the one that a group has kept.
 double EpilogueCycles(const FlashAttentionTiling& t, const SocSpec& soc, uint32_t rows)
 {
     return t.schedule == RANGES ? soc.syncAllCycles + CombineCycles(t, soc, rows) : 0;

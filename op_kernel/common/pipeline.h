@@ -16,12 +16,6 @@ public:
     {
         firstEvent_ = firstEvent;
         slots_ = slots;
-        Arm();
-    }
-
-    // All slots are free; after Drain: the ring may be used again.
-    __aicore__ inline void Arm()
-    {
         next_ = 0;
         for (uint32_t i = 0; i < slots_; ++i) {
             AscendC::SetFlag<FREE>(EventOf(i));

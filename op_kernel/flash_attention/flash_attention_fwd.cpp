@@ -14,7 +14,7 @@ namespace fastattn {
 template <class T>
 __aicore__ inline void RunEpilogue(VectorStages<T>& stages, PieceCursor pieces)
 {
-    stages.MeetAllGroups();
+    stages.AwaitParts();
     while (pieces.Next(false)) {
         if (pieces.Current().KeepsPart()) {
             stages.Combine(pieces);
@@ -59,8 +59,8 @@ __aicore__ inline void FlashAttentionForward(const Operands& operands, const Fla
 }  // namespace fastattn
 
 // Operands in GM as struct Operands has them; absent ones may be null. workspace: blockDim * workspaceBytesPerGroup
-// bytes, 512 B aligned. Scheduled all or nothing: with SyncAll, two launches on different streams that each got some of
-// the cores would wait for each other.
+// bytes, 512 B aligned. Scheduled all or nothing: with PART_STORED, two launches on different streams that each got
+// some of the cores would wait for each other.
 extern "C" __schedmode__(1)
     __global__ __mix__(1, 2) void flash_attention_fwd(GM_ADDR q, GM_ADDR k, GM_ADDR v, GM_ADDR mask, GM_ADDR cuSeqlensQ,
                                                       GM_ADDR cuSeqlensKv, GM_ADDR seqUsedKv, GM_ADDR sinks,

@@ -60,14 +60,6 @@ public:
         ringO_.Drain();
     }
 
-    __aicore__ inline void Arm()
-    {
-        ringPart_.Arm();
-        ringRows_.Arm();
-        ringStatistics_.Arm();
-        ringO_.Arm();
-    }
-
     // 16-bit rows on their way to GM; the softmax sends its probabilities through the same slots.
     __aicore__ inline UbOutRing& RowRing() { return ringRows_; }
 
@@ -137,6 +129,7 @@ public:
             return;
         }
         slotO_ = ringO_.Acquire();
+        ReclaimStatistics();
         for (uint32_t group = group_ + 1; group < tiling_->blockDim; ++group) {
             if (cursor.HasPart(group)) {
                 AddPart(group, share);
@@ -290,6 +283,15 @@ private:
             AscendC::DataCopyExtParams(share.rows, output.cols * FLOAT_BYTES, PitchBlocks(output) - usedBlocks,
                                        (pitch_ - output.cols) * FLOAT_BYTES, 0));
         ringO_.Release(slotO_);
+    }
+
+    // A part's statistics arrive where those of results leave: the vector pipe waits until the last have left, MTE2 for
+    // the vector pipe.
+    __aicore__ inline void ReclaimStatistics()
+    {
+        const uint32_t slot = ringStatistics_.Acquire();
+        ringPart_.Release(ringPart_.Acquire());
+        ringStatistics_.Release(slot);
     }
 
     // The kept O, row_max and row_sum += a partial result.

@@ -27,7 +27,6 @@ public:
     }
 
     __aicore__ inline void Drain() { ring_.Drain(); }
-    __aicore__ inline void Arm() { ring_.Arm(); }
 
     // Once a block: what its rows share.
     __aicore__ inline void Begin(const Block& block)

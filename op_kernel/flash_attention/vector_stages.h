@@ -48,15 +48,13 @@ public:
         AscendC::ResetMask();
     }
 
-    // All vector cores of the launch have stored their parts. SyncAll begins with a barrier over all pipes, which may
-    // hang on a flag that is set and not waited for, so the rings are empty meanwhile (PipeBarrier page).
-    __aicore__ inline void MeetAllGroups()
+    // Until all vector cores of the launch have stored the parts that others add to theirs.
+    __aicore__ inline void AwaitParts()
     {
-        Drain();
-        AscendC::SyncAll<true>();
-        ringS_.Arm();
-        output_.Arm();
-        modifiers_.Arm();
+        if (!partTold_) {
+            TellPart();  // a group without blocks
+        }
+        AscendC::CrossCoreWaitFlag(PART_STORED);
     }
 
     // P = exp(scale * S - row_max) of the block, with the row statistics brought up to date.
@@ -85,6 +83,10 @@ public:
         if (block.last) {
             output_.Finish(block.piece, share, RowShift(block), RowSum(block));
         }
+        // A group stores one part at most, that of its first piece, for the group with the task's first key.
+        if (tiling_->schedule == RANGES && !partTold_ && (block.last || block.piece.begins)) {
+            TellPart();
+        }
     }
 
     // The results of tasks without visible keys. Before the blocks: the cube core has yet to make the first scores.
@@ -103,6 +105,12 @@ public:
     }
 
 private:
+    __aicore__ inline void TellPart()
+    {
+        AscendC::CrossCoreSetFlag<0, PIPE_MTE3>(PART_STORED);
+        partTold_ = true;
+    }
+
     __aicore__ inline void StoreEmpty(const Piece& piece)
     {
         const UbFloat rowShift = Ub<float>(ub_.rowShift, 0);
@@ -315,6 +323,7 @@ private:
     const FlashAttentionTiling* tiling_ = nullptr;
     UbMap ub_{};
     uint32_t subBlock_ = 0;
+    bool partTold_ = false;  // PART_STORED is set, once a vector core
     // Sums under way, of so many rows.
     RowReducer<RowReduction::SUM> sums_;
     uint32_t sumRows_ = 0;

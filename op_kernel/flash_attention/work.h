@@ -168,11 +168,13 @@ __aicore__ inline AscendC::GlobalTensor<E> GmTensor(GM_ADDR address)
     return gm;
 }
 
-// Cross-core flags of the attention kernel (mode 2: one cube core with its two vector cores), one set a level-1 block.
+// Cross-core flags of the attention kernel: mode 2, one cube core with its two vector cores, one set a level-1 block;
+// the last one mode 0, all vector cores of the launch, one set a launch.
 enum CrossCoreFlag : uint16_t {
-    S_READY = 0,  // cube -> vector: scores of a block are in the workspace
-    P_READY = 1,  // vector -> cube: probabilities are in the workspace
-    O_READY = 2,  // cube -> vector: P·V of a block is in the workspace
+    S_READY = 0,      // cube -> vector: scores of a block are in the workspace
+    P_READY = 1,      // vector -> cube: probabilities are in the workspace
+    O_READY = 2,      // cube -> vector: P·V of a block is in the workspace
+    PART_STORED = 3,  // vector -> vectors: what a group's first piece is to another group's task is in its workspace
 };
 
 }  // namespace fastattn
