@@ -18,7 +18,7 @@ import fastattention_npu
 from fastattention_npu.distributed import RankFailedError, TensorParallelAttention
 from fastattention_npu.distributed.call import make_call
 from fastattention_npu.distributed.pipeline import run_blocks
-from fastattention_npu.distributed.schedule import Schedule
+from fastattention_npu.distributed.schedule import Schedule, each
 from tests.test_fused_kernel import Case, make_ranks, reference
 
 TIMEOUT_S = 8
@@ -94,8 +94,8 @@ def _planned(rank: int, group: Any) -> Any:
     ranks, bias, _ = make_ranks(PLANNED)
     r = ranks[rank]
     call = make_call(r.q, r.k, r.v, r.w_o, bias, None, True, (-1, -1), None, None)
-    schedule = Schedule((200, 200, 200))
-    whole = run_blocks(call, group, Schedule((200, 400), whole_attention=True))
+    schedule = each((200, 200, 200))
+    whole = run_blocks(call, group, Schedule(((200, 400),)))
     assert (whole - out.flatten(0, 1)).abs().max() < 0.01
     return out, [run_blocks(call, group, schedule, overlap=overlap) for overlap in (True, False, True)]
 

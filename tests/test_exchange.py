@@ -1,5 +1,6 @@
 """The AllReduce taken apart (distributed/exchange.py): its order, its sums over gloo, and over peer memory on GPUs."""
 
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from fastattention_npu.distributed import RankFailedError
+from fastattention_npu.distributed import RankFailedError, rates
 from fastattention_npu.distributed.call import Call, make_call
 from fastattention_npu.distributed.exchange import halves, owner_at, run_exchange, slices
 from fastattention_npu.distributed.message_links import MessageLinks
 from fastattention_npu.distributed.peer_memory import HostBoard, first_free_everywhere
-from fastattention_npu.distributed.schedule import Schedule
+from fastattention_npu.distributed.schedule import Schedule, each
 from fastattention_npu.distributed.watch import Watch
 from tests.test_allreduce_gloo import CASES as OPERATOR_CASES
 from tests.test_allreduce_gloo import check, spawn
@@ -33,7 +34,10 @@ def _exchanged(rank: int, group: Any, cases: list[Case]) -> list[list[torch.Tens
     results = []
     for case in cases:
         call = call_of(case, rank)
-        forms = [Schedule(case.blocks or (call.tokens,), whole, exchange=True) for whole in (False, True)]
+        forms = [
+            each(case.blocks or (call.tokens,), exchange=True),
+            Schedule((case.blocks or (call.tokens,),), exchange=True),
+        ]
         results.append([run_exchange(call, MessageLinks(group, call.q.device), form) for form in (*forms, forms[0])])
     return results
 
@@ -64,6 +68,17 @@ def test_parts_of_all_owners_are_all_tokens(blocks: tuple[int, ...], ranks: int)
     assert [row for parts in cut for part in parts for row in range(part.begin, part.end)] == list(range(sum(blocks)))
     assert all(len(parts) == len(blocks) for parts in cut)
     assert [block for half in halves(blocks) for block in half] == list(range(len(blocks)))
+
+
+@pytest.mark.parametrize("tokens", [16, 1000, 32768])
+def test_parts_in_sixteenths_are_all_tokens(tokens: int) -> None:
+    for parts in rates.PARTS:
+        form = rates.parted(tokens, parts)
+        assert [len(launch) for launch in form.launches] == [len(launch) for launch in parts]
+        assert sum(form.blocks) == tokens
+        assert all(
+            abs(16 * block - tokens * part) < 16 for block, part in zip(form.blocks, sum(parts, ()), strict=True)
+        )
 
 
 @pytest.mark.parametrize(("words", "index"), [([3, 3], 0), ([3, 2], 1), ([1, 2], None), ([0, 3], None), ([4], 2)])

@@ -1,5 +1,7 @@
 """The exchange over peer memory: two processes with a GPU each."""
 
+import os
+import signal
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch.distributed as dist
 from fastattention_npu.distributed import RankFailedError
 from fastattention_npu.distributed.exchange import run_exchange
 from fastattention_npu.distributed.peer_links import peer_links
-from fastattention_npu.distributed.schedule import Schedule
+from fastattention_npu.distributed.schedule import Schedule, each
 from tests.test_allreduce_gloo import call_operator, check, spawn
 from tests.test_exchange import call_of
 from tests.test_fused_kernel import Case
@@ -47,7 +49,7 @@ def _exchanged(rank: int, _: Any) -> list[list[torch.Tensor]]:
     results = []
     for case in CASES:
         call = on(call_of(case, rank), device)
-        form = Schedule(case.blocks or (call.tokens,), exchange=True)
+        form = each(case.blocks or (call.tokens,), exchange=True)
         kept = [run_exchange(call, links, form, overlap=overlap) for overlap in (True, False, True, True)]
         results.append([out.cpu() for out in kept])
         del kept
@@ -68,12 +70,13 @@ def _many(rank: int, _: Any) -> list[int]:
     assert links is not None
     torch.manual_seed(rank)
     call = on(call_of(Case(2, 1000, d=64, hidden=256), rank), device)
-    forms = [Schedule(blocks, True, exchange=True) for blocks in ((1000,), (400, 600), (1, 499, 300, 200))]
+    cuts = (((1000,),), ((400, 600),), ((1, 499), (300, 200)), ((300,), (1,), (400, 299)))
+    forms = [Schedule(launches, exchange=True) for launches in cuts]
     expected = [run_exchange(call, links, form, overlap=False).clone() for form in forms]
     wrong = 0
     for i in range(300):
         torch.cuda._sleep(int(torch.randint(0, 300_000, (1,))))  # ranks drift apart
-        wrong += int(not torch.equal(run_exchange(call, links, forms[i % 3]), expected[i % 3]))
+        wrong += int(not torch.equal(run_exchange(call, links, forms[i % 4]), expected[i % 4]))
     return [wrong]
 
 
@@ -88,6 +91,12 @@ def _fails(rank: int, _: Any, how: str) -> str:
     torch.cuda.synchronize()
     dist.barrier()
     start = time.monotonic()
+    if rank == 1 and how == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if rank == 1 and how == "dies later":  # the other's GPU waits for this one's
+        torch.cuda._sleep(10**10)
+        call_operator(case, rank, group, device=device)
+        os.kill(os.getpid(), signal.SIGKILL)
     if rank == 1 and how == "hangs":
         time.sleep(TIMEOUT_S + 8)
         return "slept"
@@ -101,7 +110,7 @@ def _fails(rank: int, _: Any, how: str) -> str:
     return "no error"
 
 
-@pytest.mark.parametrize("how", ["raises", "hangs"])
+@pytest.mark.parametrize("how", ["raises", "dies", "dies later", "hangs"])
 def test_a_rank_that_fails_is_named(how: str, tmp_path: Path) -> None:
     first, second = spawn(_fails, 2, tmp_path, how)
     assert first.startswith("RankFailedError after "), first

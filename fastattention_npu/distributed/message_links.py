@@ -1,5 +1,7 @@
 """Links of exchange.py as messages of torch.distributed: for CPUs over gloo, and to test the exchange without GPUs."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -22,6 +24,12 @@ class MessageLinks:
     def begin(self, like: Tensor) -> Tensor:
         self._work = torch.empty_like(like, device=self.device)
         return self._work
+
+    def lane(self, index: int) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def join(self, index: int, made: Tensor | None = None) -> None:
+        """What is done here is done when it returns."""
 
     def send(self, rows: Rows) -> None:
         self._send(rows, (self.rank + 1) % self.ranks)

@@ -16,7 +16,7 @@ from .call import Call, check_blocks, check_call, make_call
 from .faults import named_failures
 from .pipeline import run_schedule
 from .rates import choose_schedule
-from .schedule import Schedule
+from .schedule import each
 from .simulated import RankInputs, simulate_ranks
 
 NAME = "fastattn::attention_linear_allreduce"
@@ -79,7 +79,7 @@ def _implementation(
         if backend.name == "sim" and q.device.type == "cpu":
             out = _simulate(call, process_group, blocks, backend)
         else:
-            schedule = Schedule(tuple(blocks), exchange=True) if blocks else choose_schedule(call, process_group)
+            schedule = each(blocks, exchange=True) if blocks else choose_schedule(call, process_group)
             out = run_schedule(call, process_group, schedule)
     return out.view(*q.shape[:-2], w_o.size(0))
 

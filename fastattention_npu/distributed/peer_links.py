@@ -3,11 +3,12 @@ results, the copy engines for the transfers, and values in stream order for the 
 multiprocessor from the products.
 
 Counters only grow, so that they need no reset: PARTIAL and FINAL count the slices that a rank has sent and published,
-ENTERED the calls whose predecessors' work its GPU has done.
+ENTERED the calls whose predecessors' work its GPU has done. Each is told on one stream, in the order of its values.
 """
 
 import logging
 import socket
+from contextlib import AbstractContextManager
 from enum import IntEnum
 from typing import Any
 
@@ -71,7 +72,8 @@ class PeerLinks:
         self._others = [rank for rank in range(self.ranks) if rank != self.rank]
         self._sent = self._received = self._published = self._calls = 0
         self._collected = [0] * self.ranks
-        self._send_stream = torch.cuda.Stream(device)
+        self._partials, self._finals = (torch.cuda.Stream(device) for _ in range(2))
+        self._lanes: list[torch.cuda.Stream] = []
         self._event = torch.cuda.Event()
         timeout_s = group._get_backend(device).options._timeout.total_seconds()
         self._watch = Watch(timeout_s)
@@ -84,6 +86,7 @@ class PeerLinks:
         self._watch.raise_if_failed()
         self._main = torch.cuda.current_stream(self.device)
         self._calls += 1
+        self._used = set[int]()
         for rank in self._others:  # this GPU is done with all that came before
             self._tell(Counter.ENTERED, rank, self._calls, self._main)
 
@@ -95,40 +98,55 @@ class PeerLinks:
             self._wait(Counter.ENTERED, rank, self._calls, self._main)
         return self._work
 
+    def lane(self, index: int) -> AbstractContextManager[object]:
+        while len(self._lanes) <= index:
+            self._lanes.append(torch.cuda.Stream(self.device))
+        if index not in self._used:
+            self._used.add(index)
+            self._follow(self._main, self._lanes[index])
+        return torch.cuda.stream(self._lanes[index])
+
+    def join(self, index: int, made: Tensor | None = None) -> None:
+        stream = torch.cuda.current_stream(self.device)
+        self._follow(self._lanes[index], stream)
+        if made is not None:
+            made.record_stream(stream)
+
     def send(self, rows: Rows) -> None:
         target = (self.rank + 1) % self.ranks
-        self._follow(self._main, self._send_stream)
-        self._copy(target, rows)
+        self._follow(torch.cuda.current_stream(self.device), self._partials)
+        self._copy(target, rows, self._partials)
         self._sent += 1
-        self._tell(Counter.PARTIAL, target, self._sent, self._send_stream)
+        self._tell(Counter.PARTIAL, target, self._sent, self._partials)
 
     def receive(self, rows: Rows) -> None:
         self._received += 1
         self._wait(Counter.PARTIAL, (self.rank - 1) % self.ranks, self._received, self._main)
 
     def publish(self, rows: Rows) -> None:
-        self._follow(self._main, self._send_stream)
+        self._follow(self._main, self._finals)
         self._published += 1
         for rank in self._others:
-            self._copy(rank, rows)
-            self._tell(Counter.FINAL, rank, self._published, self._send_stream)
+            self._copy(rank, rows, self._finals)
+            self._tell(Counter.FINAL, rank, self._published, self._finals)
 
     def collect(self, rows: Rows, owner: int) -> None:
         self._collected[owner] += 1
 
     def end(self) -> Tensor:
-        self._follow(self._send_stream, self._main)
+        for stream in (self._partials, self._finals):
+            self._follow(stream, self._main)
         for rank in self._others:
             self._wait(Counter.FINAL, rank, self._collected[rank], self._main)
         out = self._buffer.lend(self._work) if self._lends else self._work.clone()
         self._watch.follow(self._main, explain_timeout(self.group), self._release)
         return out
 
-    def _copy(self, target: int, rows: Rows) -> None:
+    def _copy(self, target: int, rows: Rows, stream: torch.cuda.Stream) -> None:
         """Rows of this rank's buffer to the same place of another's."""
         at = rows.begin * self._pitch_bytes
         source, sink = (self._buffer.addresses[rank] + at for rank in (self.rank, target))
-        driver.copy_async(sink, source, rows.count * self._pitch_bytes, self._send_stream.cuda_stream)
+        driver.copy_async(sink, source, rows.count * self._pitch_bytes, stream.cuda_stream)
 
     def _follow(self, first: torch.cuda.Stream, then: torch.cuda.Stream) -> None:
         """What `then` does from now on comes after what `first` has to do so far."""

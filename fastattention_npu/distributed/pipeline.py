@@ -25,17 +25,16 @@ def run_blocks(call: Call, group: dist.ProcessGroup | None, schedule: Schedule, 
     out = call.q.new_empty((call.tokens, call.hidden))
     adds_bias = call.bias is not None and (group is None or dist.get_rank(group) == 0)
     pending = []
-    whole = attend(call, 0, call.tokens) if schedule.whole_attention else None
-    begin = 0
     parts = []
-    for tokens in schedule.blocks:
-        end = begin + tokens
-        rows = attend(call, begin, end) if whole is None else whole[begin:end]
-        project(rows, call.w_o, call.bias if adds_bias else None, out[begin:end])
-        parts.append(out[begin:end])
-        if group is not None and overlap:
-            pending.append(dist.all_reduce(parts[-1], group=group, async_op=True))
-        begin = end
+    begin = 0
+    for launch in schedule.launches:
+        heads = attend(call, begin, begin + sum(launch))
+        for rows in heads.split(launch):
+            parts.append(out[begin : begin + rows.size(0)])
+            project(rows, call.w_o, call.bias if adds_bias else None, parts[-1])
+            if group is not None and overlap:
+                pending.append(dist.all_reduce(parts[-1], group=group, async_op=True))
+            begin += rows.size(0)
     if group is not None and not overlap:
         pending += [dist.all_reduce(part, group=group, async_op=True) for part in parts]
     for work in pending:

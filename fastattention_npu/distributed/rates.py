@@ -21,16 +21,26 @@ from .call import Call, attend
 from .exchange import Links, Rows
 from .peer_links import peer_links
 from .pipeline import run_schedule
-from .schedule import Schedule, project
+from .schedule import Schedule, each, project, uncut
 
 GRANULE = 128
 SAMPLES = 8
 REPEATS = 3
 SCREENED = 5  # timings of each form, to find the fastest
 PAIRS = 15  # timings of that and of the sequential one
-# Sixteenths of the tokens that are tried besides the model's blocks, which knows nothing of the heights that the
-# library's products like; their parts of one owner have at least so many rows.
-PARTS = ((8, 4, 4), (10, 4, 2), (9, 4, 2, 1), (8, 4, 2, 2), (4, 4, 4, 2, 2), (4, 4, 4, 2, 1, 1))
+# Sixteenths of the tokens of each launch's blocks that are tried besides the model's: it knows nothing of launches that
+# share the multiprocessors, nor of the heights that the library's products like. Parts of an owner have so many rows.
+PARTS = (
+    ((8, 8),),
+    ((8, 4, 4),),
+    ((8, 4, 2, 2),),
+    ((4, 4), (8,)),
+    ((4, 2, 2), (8,)),
+    ((4, 2, 1, 1), (8,)),
+    ((2, 2), (4,), (8,)),
+    ((2, 1, 1), (4,), (8,)),
+    ((2, 2), (4,), (4,), (4,)),
+)
 MIN_ROWS = 512
 SURE = 0.75  # of the pairs must be faster
 SLOWDOWN = 1.1  # of computing while the links are busy, and the other way round; assumed
@@ -47,7 +57,7 @@ def choose_schedule(call: Call, group: dist.ProcessGroup | None) -> Schedule:
         or dist.get_world_size(group) == 1
         or (call.q.is_cuda and torch.cuda.is_current_stream_capturing())
     ):
-        return Schedule((call.tokens,))  # nothing to hide, or a CUDA graph being captured, where nothing can be timed
+        return uncut(call.tokens)  # nothing to hide, or a CUDA graph being captured, where nothing can be timed
     shapes = (tuple(call.q.shape), tuple(call.k.shape), call.hidden, call.window, call.lengths)
     key = (group.group_name, str(call.q.device), call.q.dtype, *shapes)
     if key not in _schedules:
@@ -68,24 +78,25 @@ def candidates(call: Call, group: dist.ProcessGroup) -> list[Schedule]:
     if links is not None and call.tokens >= 2 * links.ranks * GRANULE:
         own = call.tokens // links.ranks
         # The second half of the work, own slices, hides what it publishes: the first half hides as much that is sent.
-        plan = _planned(_problems(call, rates, own, _exchange_line(call, links, own)))
+        whole = {"projection": rates["projection"]}
+        plan = _planned(_problems(call, whole, own, _exchange_line(call, links, own)))
         blocks = [tokens * links.ranks for tokens in plan.blocks]
         blocks[-1] += call.tokens - sum(blocks)
-        forms.append(Schedule(tuple(blocks), plan.whole_attention, exchange=True))
-        forms += [
-            _parted(call.tokens, parts) for parts in PARTS if min(parts) * call.tokens >= MIN_ROWS * 16 * links.ranks
-        ]
+        forms.append(Schedule((tuple(blocks),), exchange=True))
+        least = MIN_ROWS * 16 * links.ranks
+        forms += [parted(call.tokens, parts) for parts in PARTS if min(map(min, parts)) * call.tokens >= least]
     return [form for form in agree(forms, group) if form.pipelined]
 
 
-def _parted(tokens: int, sixteenths: Sequence[int]) -> Schedule:
-    edges = [tokens * sum(sixteenths[:i]) // 16 for i in range(len(sixteenths) + 1)]
-    return Schedule(tuple(b - a for a, b in itertools.pairwise(edges)), True, exchange=True)
+def parted(tokens: int, sixteenths: Sequence[Sequence[int]]) -> Schedule:
+    ends = [tokens * parts // 16 for parts in itertools.accumulate(itertools.chain(*sixteenths))]
+    sizes = (end - begin for begin, end in itertools.pairwise([0, *ends]))
+    return Schedule(tuple(tuple(itertools.islice(sizes, len(launch))) for launch in sixteenths), exchange=True)
 
 
 def fastest(call: Call, group: dist.ProcessGroup, forms: Sequence[Schedule]) -> Schedule:
     """The form that is fastest on this machine, if it is surely faster than the sequential one; or that."""
-    sequential = Schedule((call.tokens,))
+    sequential = uncut(call.tokens)
     if not forms:
         return sequential
     medians = [statistics.median(column) for column in zip(*_rounds(call, group, forms, SCREENED), strict=True)]
@@ -120,7 +131,8 @@ def _planned(rates: dict[str, dict[str, Any]]) -> Schedule:
     """The better of op_host's plans for measured rates: everything in blocks, or the projection only."""
     plans = {form: core().plan_token_blocks(values) for form, values in rates.items()}
     best = min(plans, key=lambda form: plans[form]["model"]["pipelined_us"])
-    return Schedule(tuple(plans[best]["blocks"]), best == "projection")
+    blocks = tuple(plans[best]["blocks"])
+    return Schedule((blocks,)) if best == "projection" else each(blocks)
 
 
 def _problems(call: Call, rates: dict[str, list[float]], tokens: int, link: dict[str, float]) -> dict[str, Any]:

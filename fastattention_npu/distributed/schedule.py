@@ -1,5 +1,7 @@
 """What a pipeline does when: token blocks, and which of the two forms of the AllReduce carries them."""
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,13 +10,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Schedule:
-    """Tokens of each block. whole_attention: the attention is computed first and at once, and only its projection in
-    blocks: better where cutting the attention costs more than its overlap gains. exchange: the AllReduce taken apart
-    (exchange.py) where peer memory is at hand, instead of the library's."""
+    """launches: tokens of the blocks of each launch of the attention, in the order of the tokens. exchange: the
+    AllReduce taken apart (exchange.py, which begins with the last launch) where peer memory is at hand, instead of the
+    library's."""
 
-    blocks: tuple[int, ...]
-    whole_attention: bool = False
+    launches: tuple[tuple[int, ...], ...]
     exchange: bool = False
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        return tuple(itertools.chain(*self.launches))
 
     @property
     def pipelined(self) -> bool:
@@ -23,8 +28,18 @@ class Schedule:
     def __str__(self) -> str:
         if not self.pipelined:
             return "not cut"
-        words = ["exchange"] * self.exchange + ["projection"] * self.whole_attention
-        return "+".join(map(str, self.blocks)) + (f" ({', '.join(words)})" if words else "")
+        blocks = " / ".join("+".join(map(str, launch)) for launch in self.launches)
+        return blocks + " (exchange)" * self.exchange
+
+
+def uncut(tokens: int) -> Schedule:
+    """The sequential form: everything is computed, then one AllReduce."""
+    return Schedule(((tokens,),))
+
+
+def each(blocks: Sequence[int], *, exchange: bool = False) -> Schedule:
+    """Attention, too, in these blocks."""
+    return Schedule(tuple((tokens,) for tokens in blocks), exchange)
 
 
 def project(rows: Tensor, w_o: Tensor, bias: Tensor | None, out: Tensor) -> None:
