@@ -94,8 +94,10 @@ def _fails(rank: int, _: Any, how: str) -> str:
     if rank == 1 and how == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     if rank == 1 and how == "dies later":  # the other's GPU waits for this one's
+        links, call = peer_links(group, device), on(call_of(case, rank), device)
+        assert links is not None
         torch.cuda._sleep(10**10)
-        call_operator(case, rank, group, device=device)
+        run_exchange(call, links, each((32, 32), exchange=True))
         os.kill(os.getpid(), signal.SIGKILL)
     if rank == 1 and how == "hangs":
         time.sleep(TIMEOUT_S + 8)

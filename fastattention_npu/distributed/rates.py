@@ -33,6 +33,7 @@ PAIRS = 15  # timings of that and of the sequential one
 PARTS = (
     ((8, 8),),
     ((8, 4, 4),),
+    ((4, 4, 4, 4),),
     ((8, 4, 2, 2),),
     ((4, 4), (8,)),
     ((4, 2, 2), (8,)),
