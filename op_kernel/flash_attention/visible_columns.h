@@ -15,10 +15,7 @@ struct BlockColumns {
 // Keys of a group's first block, if it has that many: less than blockKv where the groups are staggered.
 FASTATTN_HOST_DEVICE uint32_t FirstBlockKeys(const FlashAttentionTiling& t, uint32_t group)
 {
-    if (t.stagger <= 1) {  // 0 while op_host has not chosen yet
-        return t.blockKv;
-    }
-    return t.blockKv - group % t.stagger * t.blockKv / t.stagger / UNIT_KEYS * UNIT_KEYS;
+    return t.blockKv - PhaseOf(t, group, t.blockKv) / UNIT_KEYS * UNIT_KEYS;
 }
 
 // How many of the block's columns the query tile with this row needs: what is behind them the right window hides from
