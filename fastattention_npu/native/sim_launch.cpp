@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <set>
@@ -17,14 +18,19 @@
 namespace fastattn {
 namespace {
 
-constexpr size_t WORKSPACE_ALIGN_BYTES = 512;
-
-AlignedBytes PoisonedWorkspace(size_t bytes)
+// Whole pages. poisoned: with NaN; otherwise zero, and nothing is there until somebody touches it.
+MappedBytes Workspace(size_t bytes, bool poisoned)
 {
-    const size_t whole = (bytes + WORKSPACE_ALIGN_BYTES - 1) / WORKSPACE_ALIGN_BYTES * WORKSPACE_ALIGN_BYTES;
-    AlignedBytes memory(std::aligned_alloc(WORKSPACE_ALIGN_BYTES, whole));
-    if (memory == nullptr) throw std::bad_alloc();
-    std::memset(memory.get(), 0xFF, whole);
+    const size_t whole = std::max<size_t>(bytes, 1);
+    void* const address = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (address == MAP_FAILED) throw std::bad_alloc();
+    MappedBytes memory(address, Unmap{whole});
+    if (poisoned) {
+#ifdef MADV_HUGEPAGE
+        madvise(address, whole, MADV_HUGEPAGE);  // all of it is touched at once
+#endif
+        std::memset(address, 0xFF, whole);
+    }
     return memory;
 }
 
@@ -99,7 +105,7 @@ KernelCall::KernelCall(const SimKernel& kernel, const nb::bytes& tiling, const O
                        uint64_t workspaceBytes, ascend_sim::Launch& launch)
     : kernel_(kernel),
       tiling_(tiling.c_str(), tiling.c_str() + tiling.size()),
-      workspace_(PoisonedWorkspace(workspaceBytes))
+      workspace_(Workspace(workspaceBytes, launch.Options().functional))
 {
     if (tiling.size() != kernel.tilingBytes) throw nb::value_error("tiling_bytes has the wrong size");
     RegisterOperands(launch.Gm(), kernel, operands);
@@ -112,7 +118,8 @@ KernelCall::KernelCall(const SimKernel& kernel, const nb::bytes& tiling, const O
         addresses_.push_back(address);
     }
     if (workspaceBytes != 0) {
-        launch.Gm().Register(WORKSPACE, reinterpret_cast<uint64_t>(workspace_.get()), workspaceBytes, true, true);
+        launch.Gm().Register(WORKSPACE, reinterpret_cast<uint64_t>(workspace_.get()), workspaceBytes, true,
+                             launch.Options().checks);
     }
 }
 

@@ -2,6 +2,7 @@
 // back. Shared by the launches of one NPU (bind_sim.cpp) and of several (bind_fused.cpp).
 #pragma once
 #include <nanobind/nanobind.h>
+#include <sys/mman.h>
 
 #include <map>
 #include <memory>
@@ -54,12 +55,13 @@ struct KernelBuild {
     KernelLibrary aiv;
 };
 
-struct FreeDeleter {
-    void operator()(void* p) const { std::free(p); }
+struct Unmap {
+    size_t bytes = 0;
+    void operator()(void* p) const { munmap(p, bytes); }
 };
-using AlignedBytes = std::unique_ptr<void, FreeDeleter>;
+using MappedBytes = std::unique_ptr<void, Unmap>;
 
-// One launch's operands, with a poisoned workspace, and its tiling struct.
+// One launch's operands, its workspace, poisoned if anything is computed, and its tiling struct.
 class KernelCall {
 public:
     KernelCall(const SimKernel& kernel, const nb::bytes& tiling, const Operands& operands, uint64_t workspaceBytes,
@@ -71,7 +73,7 @@ public:
 private:
     const SimKernel& kernel_;
     std::vector<char> tiling_;
-    AlignedBytes workspace_;
+    MappedBytes workspace_;
     std::vector<uint8_t*> addresses_;
 };
 

@@ -117,11 +117,12 @@ void Canonicalise(BankPattern& p)
     src1.address += LIKE_BYTES;
 }
 
-BankPattern PatternOf(double cyclesPerRepeat, uint32_t repeats, const BankOperands& operands)
+BankPattern PatternOf(const fastattn::SocSpec& soc, double cyclesPerRepeat, uint32_t repeats,
+                      const BankOperands& operands)
 {
     BankPattern pattern{};
     pattern.cyclesPerRepeat = cyclesPerRepeat;
-    pattern.conflictCycles = Self().Soc().vectorWriteConflictCycles;
+    pattern.conflictCycles = soc.vectorWriteConflictCycles;
     pattern.repeats = repeats;
     pattern.blocks = uint64_t{operands.dstBlocks} << 32 | operands.srcBlocks;
     const VectorOperand* const all[3] = {operands.dst, operands.src0, operands.src1};
@@ -224,9 +225,11 @@ void SetCopyCost(Instruction& instruction, double headCycles, const Region& gm, 
 
 double VectorOccupation(double cyclesPerRepeat, uint32_t repeats, const BankOperands& operands)
 {
-    std::shared_ptr<BankPatterns>& patterns = Self().Patterns();
+    Core& core = Self();
+    std::shared_ptr<BankPatterns>& patterns = core.Patterns();
     if (patterns == nullptr) patterns = std::make_shared<BankPatterns>();
-    return patterns->Cycles(PatternOf(cyclesPerRepeat, repeats, operands)) + Self().Soc().scalarIssueCycles;
+    const fastattn::SocSpec& soc = core.Soc();
+    return patterns->Cycles(PatternOf(soc, cyclesPerRepeat, repeats, operands)) + soc.scalarIssueCycles;
 }
 
 }  // namespace ascend_sim

@@ -7,12 +7,12 @@ namespace ascend_sim {
 
 void At(const CallSite& site, pipe_t pipe)
 {
-    if (HasCurrentCore()) Self().At(site, PipeOf(pipe));
+    if (Core* const core = CurrentCoreIfAny()) core->At(site, PipeOf(pipe));
 }
 
 void Limit(const char* argument, int64_t value, int64_t low, int64_t high, Rule rule)
 {
-    Self().Limit(argument, value, low, high, rule);
+    if (value < low || value > high) Self().Limit(argument, value, low, high, rule);
 }
 
 void Refuse(Rule rule, const char* what) { Self().Refuse(rule, what); }
@@ -129,24 +129,26 @@ void dcci(const void* gm, cache_line_t lines, dcci_dst_t)
 
 void set_vector_mask(uint64_t high, uint64_t low)
 {
-    Self().Note(high);
-    Self().Note(low);
-    Registers& registers = Self().Regs();
-    registers.vectorMask[0] = low;
-    registers.vectorMask[1] = high;
-    Self().Scalar("set_vector_mask", Self().Soc().scalarIssueCycles);
+    Core& core = Self();
+    core.Note(high);
+    core.Note(low);
+    core.Regs().vectorMask[0] = low;
+    core.Regs().vectorMask[1] = high;
+    core.Scalar("set_vector_mask", core.Soc().scalarIssueCycles);
 }
 
 void set_mask_count()
 {
-    Self().Regs().countMode = true;
-    Self().Scalar("set_mask_count", Self().Soc().scalarIssueCycles);
+    Core& core = Self();
+    core.Regs().countMode = true;
+    core.Scalar("set_mask_count", core.Soc().scalarIssueCycles);
 }
 
 void set_mask_norm()
 {
-    Self().Regs().countMode = false;
-    Self().Scalar("set_mask_norm", Self().Soc().scalarIssueCycles);
+    Core& core = Self();
+    core.Regs().countMode = false;
+    core.Scalar("set_mask_norm", core.Soc().scalarIssueCycles);
 }
 
 void set_nd_para(uint64_t config)

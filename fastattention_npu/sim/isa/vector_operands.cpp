@@ -149,12 +149,12 @@ void AddOperand(Instruction& instruction, const char* name, const VectorOperand&
     const bool tail = plan.lastActive != plan.active;
     const uint32_t full = tail ? plan.repeats - 1 : plan.repeats;
     if (full != 0) {
-        const Region region = Cover(operand, 0, full, uint64_t{plan.active} * elementBytes);
-        instruction.operands.Add({region, name, VECTOR_BLOCK_BYTES, write, false});
+        new (instruction.operands.Next())
+            Operand{Cover(operand, 0, full, uint64_t{plan.active} * elementBytes), name, VECTOR_BLOCK_BYTES, write};
     }
     if (tail) {
-        const Region region = Cover(operand, full, 1, uint64_t{plan.lastActive} * elementBytes);
-        instruction.operands.Add({region, name, VECTOR_BLOCK_BYTES, write, false});
+        new (instruction.operands.Next())
+            Operand{Cover(operand, full, 1, uint64_t{plan.lastActive} * elementBytes), name, VECTOR_BLOCK_BYTES, write};
     }
 }
 

@@ -32,7 +32,7 @@ bool Has(CoreKind kind, Pipe pipe)
 }
 
 Core& CurrentCore() { return *currentCore; }
-bool HasCurrentCore() { return currentCore != nullptr; }
+Core* CurrentCoreIfAny() { return currentCore; }
 void SetCurrentCore(Core* core) { currentCore = core; }
 
 Core::Core(const fastattn::SocSpec& soc, CoreKind kind, uint32_t coreInGroup, Group& group)
@@ -73,19 +73,37 @@ void Core::PowerOff()
     patterns_.reset();
 }
 
+namespace {
+
+// Where something with this key is, or where it goes: the first place that `fits`, or the last one tried.
+template <class Places, class Fits>
+auto& PlaceOf(Places& places, uint64_t key, const Fits& fits)
+{
+    constexpr size_t TRIES = 4;
+    const size_t first = (key * 0x9E3779B97F4A7C15ULL) >> 40;
+    size_t tried = 0;
+    while (tried + 1 < TRIES && !fits(places[(first + tried) % places.size()])) ++tried;
+    return places[(first + tried) % places.size()];
+}
+
+bool SameSite(const CallSite& a, const CallSite& b) { return a.api == b.api && a.file == b.file && a.line == b.line; }
+
+}  // namespace
+
 uint16_t Core::NameId(const char* name)
 {
-    KnownName& known = names_[reinterpret_cast<uint64_t>(name) / 4 % KNOWN_IDS];
+    KnownName& known = PlaceOf(names_, reinterpret_cast<uint64_t>(name),
+                               [name](const KnownName& k) { return k.name == name || k.name == nullptr; });
     if (known.name != name) known = {name, group_->Owner().InternName(name)};
     return known.id;
 }
 
 uint32_t Core::SiteId(const CallSite& site)
 {
-    const uint64_t hash = reinterpret_cast<uint64_t>(site.api) * 31 + reinterpret_cast<uint64_t>(site.file) + site.line;
-    KnownSite& known = sites_[hash % KNOWN_IDS];
-    const bool same = known.site.api == site.api && known.site.file == site.file && known.site.line == site.line;
-    if (!same) known = {site, group_->Owner().InternSite(site)};
+    const uint64_t key = reinterpret_cast<uint64_t>(site.api) * 31 + reinterpret_cast<uint64_t>(site.file) + site.line;
+    KnownSite& known =
+        PlaceOf(sites_, key, [&site](const KnownSite& k) { return SameSite(k.site, site) || k.site.api == nullptr; });
+    if (!SameSite(known.site, site)) known = {site, group_->Owner().InternSite(site)};
     return known.id;
 }
 

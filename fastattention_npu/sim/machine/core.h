@@ -276,7 +276,7 @@ private:
     bool functional_ = true;
     bool checks_ = true;
     bool lists_ = false;
-    // Ids that this core has looked up, one a slot; literals are compared by address.
+    // Ids that this core has looked up; literals are compared by address.
     struct KnownName {
         const char* name = nullptr;
         uint16_t id = 0;
@@ -285,7 +285,7 @@ private:
         CallSite site{nullptr, nullptr, 0};
         uint32_t id = 0;
     };
-    static constexpr size_t KNOWN_IDS = 256;
+    static constexpr size_t KNOWN_IDS = 512;
     std::array<KnownName, KNOWN_IDS> names_{};
     std::array<KnownSite, KNOWN_IDS> sites_{};
 
@@ -307,7 +307,7 @@ private:
 
 // The core whose program runs on this thread.
 Core& CurrentCore();
-bool HasCurrentCore();
+Core* CurrentCoreIfAny();
 void SetCurrentCore(Core* core);
 
 }  // namespace ascend_sim

@@ -39,6 +39,13 @@ bool CoreClock::Take(Flag& flag, double& time)
     return true;
 }
 
+void CoreClock::Set(const Record& record, double time)
+{
+    Flag& flag = FlagOf(record);
+    flag.times[(flag.first + flag.count++) % flag.times.size()] = time;
+    flagless_ &= ~BitOf(static_cast<uint32_t>(record.peer));
+}
+
 void CoreClock::CompleteTask(uint32_t ordinal, double time) { taskEnds_.resize(ordinal, time); }
 
 void CoreClock::Advance(std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts, std::vector<HcclPost>& commits)
@@ -48,7 +55,7 @@ void CoreClock::Advance(std::vector<CopyRequest>& copies, std::vector<CrossPost>
         progress = false;
         while (IssueNext(commits)) progress = true;
         for (uint32_t p = 1; p < PIPES; ++p) {
-            while (pipes_[p].count != 0 && RunHead(pipes_[p], copies, posts)) progress = true;
+            while ((queued_ & ~copying_ & ~flagless_ & BitOf(p)) != 0 && RunHead(p, copies, posts)) progress = true;
         }
     }
 }
@@ -67,9 +74,7 @@ bool CoreClock::IssueScalar(const Record& record, std::vector<HcclPost>& commits
         if (taskEnds_.size() < record.id) return false;
         time = std::max(time, taskEnds_[record.id - 1]);
     } else if (record.step == Step::BARRIER) {
-        for (const PipeState& pipe : pipes_) {
-            if (pipe.count != 0 || pipe.copying) return false;
-        }
+        if ((queued_ | copying_) != 0) return false;
         for (const PipeState& pipe : pipes_) time = std::max(time, pipe.done);
     } else if (record.step == Step::WAIT_FLAG) {
         if (!Take(FlagOf(record), time)) return false;
@@ -79,10 +84,7 @@ bool CoreClock::IssueScalar(const Record& record, std::vector<HcclPost>& commits
     }
     scalar_ = time;
     if (record.step == Step::HCCL_COMMIT) commits.push_back({record.id, time});
-    if (record.step == Step::SET_FLAG) {
-        Flag& flag = FlagOf(record);
-        flag.times[(flag.first + flag.count++) % flag.times.size()] = scalar_ + soc_.flagCycles;
-    }
+    if (record.step == Step::SET_FLAG) Set(record, scalar_ + soc_.flagCycles);
     NoteSpan(next_, before, scalar_);
     return true;
 }
@@ -102,26 +104,33 @@ bool CoreClock::IssueNext(std::vector<HcclPost>& commits)
     if (pipe.count == queueDepth_) return false;
     const uint32_t slot = Wrapped(pipe.head + pipe.count);
     const double cycles = soc_.scalarIssueCycles + record.scalarCycles;
-    scalar_ = std::max(scalar_ + cycles, pipe.freed[slot]);
+    Queued& queued = pipe.queue[slot];
+    scalar_ = std::max(scalar_ + cycles, queued.time);
     scalarBusy_ += cycles;
-    pipe.queue[slot] = {static_cast<uint32_t>(next_), scalar_};
+    queued = {static_cast<uint32_t>(next_), scalar_};
     ++pipe.count;
+    queued_ |= BitOf(static_cast<uint32_t>(target));
+    if (record.step == Step::SET_FLAG || record.step == Step::WAIT_FLAG) __builtin_prefetch(&FlagOf(record));
+    if (record.transfer != 0) __builtin_prefetch(&trace_.transfers[record.transfer - 1]);
     ++next_;
     return true;
 }
 
-bool CoreClock::RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts)
+bool CoreClock::RunHead(uint32_t index, std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts)
 {
-    if (pipe.copying) return false;
+    PipeState& pipe = pipes_[index];
     const Queued item = pipe.queue[pipe.head];
     const Record& record = trace_.records[item.record];
-    double start = std::max(pipe.free, item.issued);
+    double start = std::max(pipe.free, item.time);
     double end = 0;
     const bool units = record.step == Step::OP && record.mode != 0;
     if (units && !FollowUnits(item.record, start, end)) return false;
-    if (record.step == Step::WAIT_FLAG && !Take(FlagOf(record), start)) return false;
+    if (record.step == Step::WAIT_FLAG && !Take(FlagOf(record), start)) {
+        flagless_ |= BitOf(index);
+        return false;
+    }
     if (record.transfer != 0) {
-        pipe.copying = true;
+        copying_ |= BitOf(index);
         pipe.copyRecord = item.record;
         pipe.copyStart = start;
         const double request = start + trace_.transfers[record.transfer - 1].headCycles;
@@ -133,9 +142,9 @@ bool CoreClock::RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::
     } else {
         Run(pipe, record, item, start, end);
     }
-    pipe.freed[pipe.head] = start;
+    pipe.queue[pipe.head].time = start;
     pipe.head = Wrapped(pipe.head + 1);
-    --pipe.count;
+    if (--pipe.count == 0) queued_ &= ~BitOf(index);
     return true;
 }
 
@@ -168,7 +177,7 @@ bool CoreClock::FollowUnits(uint32_t record, double& start, double& end)
 
 void CoreClock::Run(PipeState& pipe, const Record& record, const Queued& item, double notBefore, double notDoneBefore)
 {
-    const double start = std::max({pipe.free, item.issued, notBefore});
+    const double start = std::max({pipe.free, item.time, notBefore});
     if (record.step == Step::OP) {
         // A pipe that had run dry pays its start-up again.
         const bool dry = start > pipe.done || pipe.done == 0;
@@ -180,15 +189,14 @@ void CoreClock::Run(PipeState& pipe, const Record& record, const Queued& item, d
     } else if (record.step == Step::BARRIER) {
         pipe.free = std::max(start, pipe.done);
     } else {
-        Flag& flag = FlagOf(record);
-        flag.times[(flag.first + flag.count++) % flag.times.size()] = std::max(start, pipe.done) + soc_.flagCycles;
+        Set(record, std::max(start, pipe.done) + soc_.flagCycles);
     }
 }
 
 void CoreClock::EndCopy(Pipe name, double time, double latencyCycles)
 {
     PipeState& pipe = At(name);
-    pipe.copying = false;
+    copying_ &= ~BitOf(static_cast<uint32_t>(name));
     pipe.free = time;
     // What is on its way to the core keeps whoever waits for it, not the pipe; a store does until it is there.
     Busy(pipe, pipe.copyStart, name == Pipe::MTE2 ? time : time + latencyCycles);

@@ -50,12 +50,10 @@ public:
 private:
     static constexpr uint32_t MAX_QUEUE = 64;
     struct Queued {
-        uint32_t record;
-        double issued;
+        uint32_t record = 0;
+        double time = 0;  // when it was issued; once it has left, when that was
     };
     struct PipeState {
-        std::array<Queued, MAX_QUEUE> queue;
-        std::array<double, MAX_QUEUE> freed{};  // when the slot's last instruction left the queue
         uint32_t head = 0;
         uint32_t count = 0;
         double free = 0;  // when the next instruction may start
@@ -63,8 +61,8 @@ private:
         double busy = 0;
         double counted = 0;  // up to when busy has been counted
         double copyStart = 0;
-        bool copying = false;
         uint32_t copyRecord = 0;
+        std::array<Queued, MAX_QUEUE> queue;
     };
     struct Flag {
         std::array<double, 4> times;
@@ -79,7 +77,7 @@ private:
     }
     bool IssueNext(std::vector<HcclPost>& commits);
     bool IssueScalar(const Record& record, std::vector<HcclPost>& commits);
-    bool RunHead(PipeState& pipe, std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts);
+    bool RunHead(uint32_t index, std::vector<CopyRequest>& copies, std::vector<CrossPost>& posts);
     void Run(PipeState& pipe, const Record& record, const Queued& item, double notBefore, double notDoneBefore);
     // What unit flags say about the start and the end of a record; false while what it follows has no time yet.
     bool FollowUnits(uint32_t record, double& start, double& end);
@@ -88,6 +86,8 @@ private:
         if (!spans_.empty()) spans_[record] = {static_cast<float>(start), static_cast<float>(end)};
     }
     bool Take(Flag& flag, double& time);
+    void Set(const Record& record, double time);
+    static uint32_t BitOf(uint32_t pipe) { return 1U << pipe; }
     uint32_t Wrapped(uint32_t slot) const { return slot < queueDepth_ ? slot : slot - queueDepth_; }
     void Busy(PipeState& pipe, double start, double end);
 
@@ -99,6 +99,11 @@ private:
     double scalar_ = 0;
     double scalarBusy_ = 0;
     std::array<PipeState, PIPES> pipes_;
+    // A bit per pipe: its queue holds something; a copy is under way; its next instruction waits for a flag that is not
+    // set. Most of what wakes a core concerns one pipe, and the others need not be looked at.
+    uint32_t queued_ = 0;
+    uint32_t copying_ = 0;
+    uint32_t flagless_ = 0;
     std::array<Flag, PIPES * PIPES * EVENT_IDS> flags_{};
     std::array<std::deque<double>, CROSS_CORE_FLAGS> posts_;
     std::vector<double> taskEnds_;  // of the communication server, by number from 1

@@ -2,6 +2,7 @@
 #include "shared_memory.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 namespace ascend_sim {
@@ -12,6 +13,7 @@ constexpr double DONE_BYTES = 1e-3;
 constexpr double NEVER = std::numeric_limits<double>::infinity();
 constexpr uint64_t NOTHING_READ = UINT64_MAX;
 constexpr size_t PACK_AT = 16;  // ended streams
+constexpr uint32_t GUESSES = 4;
 // Far above the rounding of a sum over all streams, far below what a rate can be told apart by.
 constexpr double ROUNDING = 1e-9;
 constexpr double CLEAR = 1e-8;
@@ -22,19 +24,36 @@ struct Met {
     size_t unmet = 0;
 };
 
-Met MeetBelow(double limit, const std::vector<double>& demands)
+// Numbers from 0 on are ordered as their bits are: 1 where a > b, without a branch, which no predictor would get right.
+uint64_t Above(double a, double b)
 {
-    Met found;
-    for (const double demand : demands) {
-        const bool over = demand > limit;
-        found.met += over ? 0.0 : demand;
-        found.unmet += over ? 1 : 0;
+    uint64_t bits[2];
+    std::memcpy(bits, &a, sizeof(a));
+    std::memcpy(bits + 1, &b, sizeof(b));
+    return (bits[1] - bits[0]) >> 63;
+}
+
+Met MeetBelow(double limit, const std::vector<double>& demands, std::vector<double>& met)
+{
+    const size_t count = demands.size();
+    met.resize(count);
+    uint64_t unmet = 0;
+    for (size_t i = 0; i < count; ++i) {
+        const uint64_t above = Above(demands[i], limit);
+        uint64_t bits;
+        std::memcpy(&bits, &demands[i], sizeof(bits));
+        bits &= above - 1;
+        std::memcpy(&met[i], &bits, sizeof(bits));
+        unmet += above;
     }
+    Met found;
+    for (size_t i = 0; i < count; ++i) found.met += met[i];
+    found.unmet = unmet;
     return found;
 }
 
 // The common limit that, applied to every demand, uses up the capacity; infinite when the demands fit.
-double FairLimitOf(double capacity, const std::vector<double>& demands)
+double FairLimitOf(double capacity, const std::vector<double>& demands, std::vector<double>& met)
 {
     double total = 0;
     for (const double demand : demands) total += demand;
@@ -42,7 +61,7 @@ double FairLimitOf(double capacity, const std::vector<double>& demands)
     // Demands below the limit are met in full; what they leave is divided again. Settles within a few rounds.
     double limit = 0;
     for (;;) {
-        const Met found = MeetBelow(limit, demands);
+        const Met found = MeetBelow(limit, demands, met);
         if (found.unmet == 0) return limit;
         const double next = (capacity - found.met) / static_cast<double>(found.unmet);
         if (next <= limit * (1 + 1e-12)) return next;
@@ -55,13 +74,13 @@ bool Divides(double limit, size_t above, const std::vector<double>& demands)
 {
     const double low = limit * (1 - CLEAR);
     const double high = limit * (1 + CLEAR);
-    size_t notBelow = 0;
-    size_t over = 0;
+    uint64_t below = 0;
+    uint64_t over = 0;
     for (const double demand : demands) {
-        notBelow += demand >= low ? 1 : 0;
-        over += demand > high ? 1 : 0;
+        below += Above(low, demand);
+        over += Above(demand, high);
     }
-    return notBelow == above && over == above;
+    return below + above == demands.size() && over == above;
 }
 
 double Smallest(const std::vector<double>& values)
@@ -83,16 +102,18 @@ SharedMemory::SharedMemory(const fastattn::SocSpec& soc, L2Cache l2)
 }
 
 // The limit of the demands in work_. It is the only number at which demands cut to it use up the capacity. So where the
-// demands below the last limit give one that they are clearly below and all others clearly above, rounds from zero on
-// would end at the same demands and hence at the same number.
+// demands below some guess give one that they are clearly below and all others clearly above, rounds from zero on would
+// end at the same demands and hence at the same number. The last limit is a good guess, and what it gives a better one.
 double SharedMemory::FairLimit(Shared& shared)
 {
-    const Met found = MeetBelow(shared.limit, work_);
-    if (shared.limit > 0 && found.unmet != 0) {
-        const double guess = (shared.capacity - found.met) / static_cast<double>(found.unmet);
+    double guess = shared.limit;
+    for (uint32_t round = 0; round < GUESSES && guess > 0; ++round) {
+        const Met found = MeetBelow(guess, work_, met_);
+        if (found.unmet == 0) break;
+        guess = (shared.capacity - found.met) / static_cast<double>(found.unmet);
         if (guess > 0 && Divides(guess, found.unmet, work_)) return shared.limit = guess;
     }
-    const double limit = FairLimitOf(shared.capacity, work_);
+    const double limit = FairLimitOf(shared.capacity, work_, met_);
     if (limit != NEVER) shared.limit = limit;
     return limit;
 }
@@ -183,12 +204,8 @@ void SharedMemory::AdvanceTo(double time)
     now_ = time;
     if (cycles <= 0) return;
     if (stale_) SetRates();
-    size_t done = 0;
-    for (size_t i = 0; i < remaining_.size(); ++i) {
-        remaining_[i] -= rate_[i] * cycles;
-        done += remaining_[i] > DONE_BYTES ? 0 : 1;
-    }
-    mayEnd_ = done != 0;
+    for (size_t i = 0; i < remaining_.size(); ++i) remaining_[i] -= rate_[i] * cycles;
+    mayEnd_ = Smallest(remaining_) <= DONE_BYTES;
     scan_ = 0;
 }
 

@@ -81,6 +81,7 @@ private:
     std::vector<double> ownRate_;
     std::vector<double> rate_;
     std::vector<double> work_;  // of one loop: demands, quotients
+    std::vector<double> met_;
     size_t ended_ = 0;
     // Sums over all of them but for rounding, kept up to date: bounds of what they ask for.
     double ownRateSum_ = 0;

@@ -78,11 +78,32 @@ struct HostWork {
     }
 };
 
+// Records as they come, in pieces that stay where they are: a run issues millions, and a vector would copy them each
+// time that it grows.
+class RecordList {
+public:
+    const Record& operator[](size_t i) const { return pieces_[i / PIECE][i % PIECE]; }
+    Record& back() { return pieces_.back().back(); }
+    size_t size() const { return size_; }
+    bool empty() const { return size_ == 0; }
+    void push_back(const Record& record)
+    {
+        if (size_ % PIECE == 0) pieces_.emplace_back().reserve(PIECE);
+        pieces_.back().push_back(record);
+        ++size_;
+    }
+
+private:
+    static constexpr size_t PIECE = 1024;
+    std::vector<std::vector<Record>> pieces_;
+    size_t size_ = 0;
+};
+
 struct CoreTrace {
     CoreKind kind = CoreKind::AIC;
     uint32_t group = 0;
     uint32_t coreInGroup = 0;
-    std::vector<Record> records;
+    RecordList records;
     std::vector<std::string> listing;  // one line an instruction with its operands, if the launch asks for it
     std::vector<GmAccess> gmAccesses;
     std::vector<Transfer> transfers;

@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 namespace ascend_sim {
@@ -76,14 +77,13 @@ public:
         CopyFew(other);
         return *this;
     }
-    void Add(const Operand& operand)
+    void Add(const Operand& operand) { new (Next()) Operand(operand); }
+    // Memory for one more operand, which the caller makes there.
+    void* Next()
     {
-        if (count_ < FEW) {
-            few_.at[count_++] = operand;
-            return;
-        }
+        if (count_ < FEW) return &few_.at[count_++];
         if (many_.empty()) many_.assign(few_.at, few_.at + FEW);
-        many_.push_back(operand);
+        return &many_.emplace_back();
     }
     const Operand* begin() const { return many_.empty() ? few_.at : many_.data(); }
     const Operand* end() const { return many_.empty() ? few_.at + count_ : many_.data() + many_.size(); }
