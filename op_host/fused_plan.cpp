@@ -259,6 +259,8 @@ FusedPlan MakeFusedPlan(const FusedProblem& problem, const SocSpec& soc, const O
     plan.blocks = problem.blocks ? *problem.blocks
                                  : CutAtRounds(ChooseTokenBlocks(best.blocks, MAX_BLOCK_RUNS), best.blocks.tokens,
                                                RoundTokens(problem.attention, attention.tiling));
+    plan.blockProblem = best.blocks;
+    plan.launchUs = attention.cost.launchCycles / soc.clockMhz;
     plan.cost = CostOfBlocks(best.blocks, plan.blocks);
     plan.tiling.hasBias = problem.hasBias ? 1 : 0;
     const MatmulTiling& linear = plan.tiling.linear;

@@ -23,6 +23,8 @@ struct FusedPlan {
     AttentionLinearAllReduceTiling tiling;
     uint64_t workspaceBytes;
     TokenBlocks blocks;
+    BlockProblem blockProblem;  // what the blocks were chosen for
+    double launchUs;            // before any computing; in none of the costs
     OverlapCost cost;
 };
 

@@ -14,6 +14,7 @@ import torch
 
 from .._native import core
 from ..soc_config import load_soc
+from . import allreduce_bound
 
 SOC = "ascend910b2"
 LENGTHS = (2048, 4096, 8192, 16384, 32768)
@@ -42,10 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", nargs="*", choices=sorted(LAYERS), default=list(LAYERS))
     parser.add_argument("--lengths", nargs="*", type=int, default=list(LENGTHS), help="tokens")
     parser.add_argument("--soc", default=SOC)
+    parser.add_argument(
+        "--bound", action="store_true", help="instead: the least time that the model has for any blocks"
+    )
 
 
-def simulate(layer: Layer, tokens: int, soc: str, blocks: list[int] | None = None) -> tuple[dict[str, Any], list[int]]:
-    """Figures and blocks of one run, times only."""
+def simulate(
+    layer: Layer, tokens: int, soc: str, blocks: list[int] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Figures and plan of one run, times only."""
     from ..distributed import RankInputs, simulate_ranks
 
     heads, kv_heads = layer.heads // layer.ranks, layer.kv_heads // layer.ranks
@@ -54,13 +60,14 @@ def simulate(layer: Layer, tokens: int, soc: str, blocks: list[int] | None = Non
     options = {"functional": False, "checks": False}
     inputs = [RankInputs(q, k, v, w_o)]
     result = simulate_ranks(inputs, causal=True, soc=soc, blocks=blocks, options=options, stand_for=layer.ranks)
-    return dict(result.figures), list(result.plan["blocks"])
+    return dict(result.figures), dict(result.plan)
 
 
 def measure(name: str, tokens: int, soc: str) -> dict[str, Any]:
     layer = LAYERS[name]
-    pipelined, blocks = simulate(layer, tokens, soc)
-    sequential, _ = (pipelined, blocks) if len(blocks) == 1 else simulate(layer, tokens, soc, [tokens])
+    pipelined, plan = simulate(layer, tokens, soc)
+    blocks = list(plan["blocks"])
+    sequential, _ = (pipelined, plan) if len(blocks) == 1 else simulate(layer, tokens, soc, [tokens])
     link_us = core().all_reduce_us(load_soc(soc).values(), layer.ranks, float(tokens * layer.hidden * 2))
     compute_us = sequential["time_us"] - link_us
     shorter = min(pipelined["compute_us"], pipelined["link_us"])
@@ -110,7 +117,39 @@ def published() -> dict[str, float]:
 PUBLISHED = {"sequential_us": 1874.0, "pipelined_us": 1262.0}
 
 
+def run_bound(options: argparse.Namespace) -> int:
+    """Of every row the model's least time, beside the simulated sequential form."""
+    rows = []
+    for name in options.layers:
+        for tokens in options.lengths:
+            sequential, plan = simulate(LAYERS[name], tokens, options.soc, [tokens])
+            us = sequential["time_us"]
+            row = allreduce_bound.bound(plan["block_problem"], plan["launch_us"], us)
+            rows.append({"layer": name, "ranks": LAYERS[name].ranks, "tokens": tokens, "sequential_us": us} | row)
+    if options.json:
+        print(json.dumps({"soc": options.soc, "kind": "modelled; sequential_us simulated", "rows": rows}))
+        return 0
+    print(f"modelled for {options.soc}, computing as simulated; times in us; the least of all blocks")
+    for r in rows:
+        print(
+            f"{r['layer']} x{r['ranks']} {r['tokens']:6} | sequential {r['sequential_us']:.0f} (simulated) | least "
+            f"{r['least_us']:.0f} = {r['text']} | {r['speedup']:.3f}x | {'+'.join(map(str, r['blocks']))} of "
+            f"all multiples of {r['multiples_of']}\n"
+            f"    {allreduce_bound.ASKED}x is {r['asked_us']:.0f}; without lag, launch and costs of a block "
+            f"{r['speedup_without_lag']:.3f}x, without slowdown {r['speedup_without_slowdown']:.3f}x; "
+            f"{allreduce_bound.ASKED}x takes constants of a message times {_factor(r['needed_messages'])}, or times on "
+            f"the wire times {_factor(r['needed_wire'])}"
+        )
+    return 0
+
+
+def _factor(value: float | None) -> str:
+    return "(no factor from 1 to 0)" if value is None else f"{value:.2f}"
+
+
 def run(options: argparse.Namespace) -> int:
+    if options.bound:
+        return run_bound(options)
     rows = [measure(name, tokens, options.soc) for name in options.layers for tokens in options.lengths]
     ours = published()
     if options.json:

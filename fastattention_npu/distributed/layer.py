@@ -71,7 +71,7 @@ class LayerRun:
 
 
 def plan_row(plan: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in plan.items() if key not in ("tiling_bytes", "mask")}
+    return {key: value for key, value in plan.items() if key not in ("tiling_bytes", "mask", "block_problem")}
 
 
 def run_layer(shape: ShapeConfig, backend: Backend, seed: int = 0, **options: Any) -> LayerRun:

@@ -30,6 +30,28 @@ nb::dict CostDict(const OverlapCost& cost)
     return dict;
 }
 
+// What PlanTokenBlocks takes.
+nb::dict BlockProblemDict(const BlockProblem& problem)
+{
+    nb::dict link;
+    link["switch_bytes"] = problem.link.switchBytes;
+    link["small_us_per_byte"] = problem.link.smallUsPerByte;
+    link["small_bend_us_per_byte2"] = problem.link.smallBendUsPerByte2;
+    link["small_us"] = problem.link.smallUs;
+    link["large_us_per_byte"] = problem.link.largeUsPerByte;
+    link["large_us"] = problem.link.largeUs;
+    nb::dict dict;
+    dict["tokens"] = problem.tokens;
+    dict["granule"] = problem.granule;
+    dict["compute_us"] = problem.computeUs;
+    dict["lag_us_per_token"] = problem.lagUsPerToken;
+    dict["block_us"] = problem.blockUs;
+    dict["bytes_per_token"] = problem.bytesPerToken;
+    dict["slowdown"] = problem.slowdown;
+    dict["link"] = link;
+    return dict;
+}
+
 template <class T>
 void Take(const nb::dict& values, const char* key, T& into)
 {
@@ -41,6 +63,7 @@ LinkCurve LinkFromDict(const nb::dict& values)
     LinkCurve link;
     Take(values, "switch_bytes", link.switchBytes);
     Take(values, "small_us_per_byte", link.smallUsPerByte);
+    Take(values, "small_bend_us_per_byte2", link.smallBendUsPerByte2);
     Take(values, "small_us", link.smallUs);
     Take(values, "large_us_per_byte", link.largeUsPerByte);
     Take(values, "large_us", link.largeUs);
@@ -93,6 +116,8 @@ nb::dict PlanFused(const nb::dict& problemDict, const nb::dict& fused, const nb:
     answer["tiles_per_step"] = plan.tiling.tilesPerStep;
     answer["tile"] = nb::make_tuple(plan.tiling.linear.baseM, plan.tiling.linear.baseN, plan.tiling.linear.baseK);
     answer["blocks"] = plan.blocks;
+    answer["block_problem"] = BlockProblemDict(plan.blockProblem);
+    answer["launch_us"] = plan.launchUs;
     answer["model"] = CostDict(plan.cost);
     return answer;
 }
