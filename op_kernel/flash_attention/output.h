@@ -130,12 +130,19 @@ public:
         }
         slotO_ = ringO_.Acquire();
         ReclaimStatistics();
-        for (uint32_t group = group_ + 1; group < tiling_->blockDim; ++group) {
+        uint32_t last = tiling_->blockDim - 1;
+        while (!cursor.HasPart(last)) {
+            --last;
+        }
+        for (uint32_t group = group_ + 1; group <= last; ++group) {
             if (cursor.HasPart(group)) {
-                AddPart(group, share);
+                AddPart(group, share, group == last ? &cursor.Current() : nullptr);
             }
         }
-        StoreResult(cursor.Current(), share, keptShift_, keptSum_);
+        const uint32_t slot = ringStatistics_.Acquire();
+        MakeLse(share, keptShift_, keptSum_);
+        Ordered();
+        SendLse(cursor.Current(), share, slot);
         ReleaseOutput();
     }
 
@@ -188,24 +195,35 @@ private:
     {
         const UbFloat spread = Ub<float>(ub_.broadcast, 0);
         const UbFloat divisor = Ub<float>(ub_.rowTmp, 0);
-        const UbFloat lse = Ub<float>(ub_.lse, 0);
-        const auto count = static_cast<int32_t>(RoundUp(share.rows, BLOCK_FP32_ELEMS));  // as they are spread
         const uint32_t slot = ringStatistics_.Acquire();
-        AscendC::Adds(divisor, rowSum, ROW_SUM_GUARD, count);
-        AscendC::Ln(lse, rowSum, count);
-        Ordered();
-        AscendC::Sub(lse, lse, rowShift, count);
+        AscendC::Adds(divisor, rowSum, ROW_SUM_GUARD, StatisticRows(share));
+        MakeLse(share, rowShift, rowSum);
         SpreadRowStatistic(spread, divisor, share.rows);  // also: the next task may restart the statistics at once
         DivideRowStatistic(OutputStrip(0, share.rows, share.rows), spread);
-        StoreRows(piece, share);
+        StoreRows(piece, share, 0, share.rows);
         SendLse(piece, share, slot);
     }
 
-    // O narrowed -> GM in the operand's own layout.
-    __aicore__ inline void StoreRows(const Piece& piece, const RowShare& share)
+    // As they are spread: groups of 8.
+    __aicore__ inline int32_t StatisticRows(const RowShare& share) const
     {
-        for (uint32_t row = 0; row < share.rows; row += storeRows_) {
-            const Strip output = OutputStrip(row, share.rows, storeRows_);
+        return static_cast<int32_t>(RoundUp(share.rows, BLOCK_FP32_ELEMS));
+    }
+
+    // The last step is left to the caller's barrier.
+    __aicore__ inline void MakeLse(const RowShare& share, const UbFloat& rowShift, const UbFloat& rowSum)
+    {
+        const UbFloat lse = Ub<float>(ub_.lse, 0);
+        AscendC::Ln(lse, rowSum, StatisticRows(share));
+        Ordered();
+        AscendC::Sub(lse, lse, rowShift, StatisticRows(share));
+    }
+
+    // Rows begin ... end - 1 of O narrowed -> GM in the operand's own layout.
+    __aicore__ inline void StoreRows(const Piece& piece, const RowShare& share, uint32_t begin, uint32_t end)
+    {
+        for (uint32_t row = begin; row < end; row += storeRows_) {
+            const Strip output = OutputStrip(row, end, storeRows_);
             const uint32_t slot = ringRows_.Acquire();
             const auto narrow = Ub<T>(ub_.p, slot);
             NarrowRows(narrow, output.pitch, output);
@@ -294,8 +312,9 @@ private:
         ringStatistics_.Release(slot);
     }
 
-    // The kept O, row_max and row_sum += a partial result.
-    __aicore__ inline void AddPart(uint32_t group, const RowShare& share)
+    // The kept O, row_max and row_sum += a partial result. result: of the last part, the piece whose rows leave divided
+    // by row_sum as soon as they are complete; otherwise null.
+    __aicore__ inline void AddPart(uint32_t group, const RowShare& share, const Piece* result)
     {
         const AscendC::GlobalTensor<float> gm = PartOf(group);
         const UbFloat partShift = Ub<float>(ub_.lse, 0);
@@ -324,6 +343,15 @@ private:
         Ordered();
         AscendC::FusedMulAdd(keptSum_, oldFactor, partSum, count);
         ringPart_.Release(statisticSlot);
+        if (result != nullptr) {
+            const UbFloat divisor = Ub<float>(ub_.rowTmp, 1);
+            Ordered();
+            AscendC::Adds(divisor, keptSum_, ROW_SUM_GUARD, count);
+            Ordered();
+            AscendC::Div(oldFactor, oldFactor, divisor, count);
+            AscendC::Div(partFactor, partFactor, divisor, count);
+            Ordered();
+        }
         const UbFloat spread = Ub<float>(ub_.broadcast, 0);
         for (uint32_t row = 0; row < share.rows; row += loadRows_) {
             const Strip output = OutputStrip(row, share.rows, loadRows_);
@@ -336,6 +364,9 @@ private:
             SpreadRowStatistic(spread, oldFactor[row], output.rows);
             ScaleAndAddRows(output, spread, partial);
             ringLoads_->Release(slot);
+            if (result != nullptr) {
+                StoreRows(*result, share, row, row + output.rows);
+            }
         }
     }
 
