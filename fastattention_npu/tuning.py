@@ -22,7 +22,8 @@ CLASS_FIELDS = (
     *("l0_tile_q", "l0_tile_kv", "interleave", "strip_rows"),
 )
 # Fields that a tuned file holds; op_host derives the others.
-TUNED_FIELDS = (*CLASS_FIELDS, "schedule", "stagger")
+RANGE_WEIGHTS = ("block_units", "task_units")
+TUNED_FIELDS = (*CLASS_FIELDS, "schedule", "stagger", *RANGE_WEIGHTS)
 MODELLED_BEST = 12  # candidates that are simulated in the first round
 MOST_ALIKE = 3  # of them with the same blocks and preload depth: the rest would only repeat them
 ROUNDS = 4  # of neighbours of the best so far, at most
@@ -41,11 +42,13 @@ STEPS: Mapping[str, Sequence[int]] = {
     "strip_rows": (8, 16, 32),
     "schedule": (0, 1),
     "stagger": (1, 2, 8),
+    "block_units": (1, 2, 4, 8),
+    "task_units": (1, 2, 4, 8),
 }
 # What op_host derives anew when a field changes, because the old value may not fit or not suit the new one.
 FOLLOWERS: Mapping[str, Sequence[str]] = {
-    "block_q": ("l0_tile_q", "l1_tile_v"),
-    "block_kv": ("l1_tile_v", "l1_tile_p"),
+    "block_q": ("l0_tile_q", "l1_tile_v", *RANGE_WEIGHTS),
+    "block_kv": ("l1_tile_v", "l1_tile_p", *RANGE_WEIGHTS),
     "l1_tile_kv": ("l1_tile_v",),
     "l0_tile_q": ("l1_tile_v",),
     "l0_tile_kv": ("l1_tile_p",),

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../op_kernel/flash_attention/partition.h"
 #include "../op_kernel/flash_attention/storage.h"
 
 namespace fastattn {
@@ -310,23 +309,6 @@ PipeCycles RowOverhead(const FlashAttentionTiling& t, const SocSpec& soc, uint32
              StoreUbCycles(soc, {1.0 * coreRows, 1.0 * t.headDimV * HALF_BYTES, t.o.seq != t.headDimV}) +
              StoreUbCycles(soc, {1, 1.0 * coreRows * FLOAT_BYTES, false});
     return c;
-}
-
-RangeWeights WeightsOf(const FlashAttentionTiling& t, const SocSpec& soc)
-{
-    const uint32_t rows = BlockRows(t);
-    const MemoryRates rates{soc.mte2L1BytesPerCycle};
-    const auto cycles = [&](uint32_t cols, bool masked) {
-        return Longest(BusyOf(CostOfBlock(t, soc, {rows, cols, masked}, rates)));
-    };
-    const double columns = t.blockKv / UNIT_KEYS - 1.0;
-    const double column = (cycles(t.blockKv, false) - cycles(UNIT_KEYS, false)) / std::max(columns, 1.0);
-    const double block = std::max(0.0, cycles(UNIT_KEYS, false) - column);
-    double task = RowOverhead(t, soc, rows).vector;
-    if (t.windowRight >= 0 || t.windowLeft >= 0) {
-        task += cycles(t.blockKv, true) - cycles(t.blockKv, false);
-    }
-    return {static_cast<uint32_t>(std::lround(block / column)), static_cast<uint32_t>(std::lround(task / column))};
 }
 
 double CombineCycles(const FlashAttentionTiling& t, const SocSpec& soc, uint32_t rows)

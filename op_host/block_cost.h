@@ -71,13 +71,6 @@ PipeCycles BusyOf(const BlockCost& block);
 // Once per query block: load of Q, reset of the statistics, normalisation and store of O and lse.
 PipeCycles RowOverhead(const FlashAttentionTiling& tiling, const SocSpec& soc, uint32_t rows);
 
-// What a block and a task cost besides their keys, in columns of UNIT_KEYS keys: the weights of the RANGES schedule.
-struct RangeWeights {
-    uint32_t blockUnits;
-    uint32_t taskUnits;
-};
-RangeWeights WeightsOf(const FlashAttentionTiling& tiling, const SocSpec& soc);
-
 // Adding a part of a split task to the one that its group has kept, and storing the result.
 double CombineCycles(const FlashAttentionTiling& tiling, const SocSpec& soc, uint32_t rows);
 

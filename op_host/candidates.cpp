@@ -7,9 +7,9 @@
 
 #include "../op_kernel/flash_attention/packing.h"
 #include "../op_kernel/flash_attention/storage.h"
-#include "block_cost.h"
 #include "limits.h"
 #include "mask.h"
+#include "range_weights.h"
 #include "schedule.h"
 
 namespace fastattn {
@@ -187,8 +187,12 @@ void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttention
     t.numBlocksQ = static_cast<uint32_t>(CeilDiv(t.seqQ, std::max<uint32_t>(BlockTokens(t), 1)));
     const double tasks = static_cast<double>(t.batch) * TaskHeads(t) * t.numBlocksQ;
     const RangeWeights weights = WeightsOf(t, soc);
-    t.blockUnits = weights.blockUnits;
-    t.taskUnits = weights.taskUnits;
+    if (overrides.count("block_units") == 0) {
+        t.blockUnits = weights.blockUnits;
+    }
+    if (overrides.count("task_units") == 0) {
+        t.taskUnits = weights.taskUnits;
+    }
     if (overrides.count("schedule") == 0) {
         const double groups = overrides.count("block_dim") != 0 ? t.blockDim : soc.aicCores;
         t.schedule = FoldsEvenly(t, soc, groups, tasks) ? FOLDED : RANGES;

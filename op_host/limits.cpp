@@ -45,6 +45,8 @@ const std::vector<Limit>& Limits()
         {"schedule", TILING, 0, 3, 1,
          "0: whole tasks back and forth, 1: equal ranges of keys, 2: whole tasks in turn, 3: as 0 in order of tokens",
          ""},
+        {"block_units", TILING, 0, 1024, 1, "what a block costs besides its keys, in columns of 32 keys", ""},
+        {"task_units", TILING, 0, 1024, 1, "what a task costs besides its blocks, in columns of 32 keys", ""},
         {"block_dim", TILING, 1, 65535, 1, "one a cube core; the SoC has fewer", ""},
     };
     return limits;

@@ -44,8 +44,8 @@ const std::vector<TilingField>& TilingFields()
         {"num_blocks_q", &T::numBlocksQ, false},
         {"pack_gqa", &T::packGqa, true},
         {"schedule", &T::schedule, true},
-        {"block_units", &T::blockUnits, false},
-        {"task_units", &T::taskUnits, false},
+        {"block_units", &T::blockUnits, true},
+        {"task_units", &T::taskUnits, true},
     };
     return fields;
 }

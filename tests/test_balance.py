@@ -4,10 +4,12 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
-from planning import plan
+from planning import SOC, plan
 
 from fastattention_npu import _core
+from fastattention_npu.sim.timing import fake_operands, operand_bytes, timing_options
 
 BLOCKS_PER_CORE = 4  # from as many on, the issue asks for
 WORST = 1.05  # largest load over the mean
@@ -30,13 +32,16 @@ class Case:
         kind = "varlen" if self.lengths else f"{self.s_q}x{self.s_kv}"
         return f"{kind}-b{max(len(self.lengths), 1)}h{self.heads}" + "c" * self.causal + "w" * (self.window_left >= 0)
 
-    def plan(self) -> dict[str, Any]:
+    def problem(self) -> dict[str, Any]:
         problem: dict[str, Any] = {"b": 1, "s_q": self.s_q, "s_kv": self.s_kv, "h_q": self.heads, "h_kv": self.heads}
         problem |= {"d": 128, "causal": self.causal, "window_left": self.window_left}
         if self.lengths:
             problem |= {"b": len(self.lengths), "layout": "TND", "has_cu_seqlens": True}
             problem["total_q"] = sum(queries for queries, _ in self.lengths)
-        return plan(problem, **self.overrides)
+        return problem
+
+    def plan(self) -> dict[str, Any]:
+        return plan(self.problem(), **self.overrides)
 
     def groups(self) -> list[dict[str, int]]:
         return _core.group_work(self.plan()["tiling_bytes"], list(self.lengths))
@@ -45,6 +50,18 @@ class Case:
 def ratio(groups: list[dict[str, float]], measure: str = "share") -> float:
     loads = [group[measure] for group in groups]
     return max(loads) * len(loads) / max(sum(loads), 1)
+
+
+def simulated_ends(case: Case) -> list[float]:
+    """Cycles after which the cube core of each group has done its work; not for lengths on the device."""
+    chosen = case.plan()
+    operands = fake_operands(operand_bytes(case.problem(), chosen["tiling"]))
+    groups = chosen["block_dim"]
+    options = timing_options() | {"trace": list(range(groups)), "trace_events": 1}
+    report = _core.simulate(
+        "flash_attention_fwd", dict(SOC), chosen["tiling_bytes"], groups, operands, chosen["workspace_bytes"], options
+    )
+    return list(np.reshape(report["timeline"]["finish_cycles"], (groups, 3))[:, 0])
 
 
 def blocks_per_core(groups: list[dict[str, int]]) -> float:
@@ -98,6 +115,22 @@ def test_all_work_is_shared_out_once(case: Case, schedule: int) -> None:
     alone = replace(case, overrides=SIZES | {"block_dim": 1, "schedule": FOLDED}).groups()
     shared = replace(case, overrides=SIZES | {"schedule": schedule}).groups()
     assert sum(group["share"] for group in shared) == pytest.approx(alone[0]["share"], rel=1e-9)
+
+
+# Whole tasks and ranges, with and without a window.
+TIMED = [Case(16384, 16384), Case(8192, 8192, 3), Case(4096, 4096, 12), Case(8192, 8192, 3, True, 1024)]
+
+
+@pytest.mark.parametrize("case", TIMED, ids=str)
+def test_simulated_groups_end_together(case: Case) -> None:
+    ends = simulated_ends(case)
+    assert max(ends) <= WORST * sum(ends) / len(ends)
+
+
+def test_canary_wrong_weights_make_groups_end_apart() -> None:
+    """Ranges cut as if a task cost as much as 64 columns of keys: short query blocks are done early."""
+    ends = simulated_ends(Case(8192, 8192, 3, overrides={"schedule": RANGES, "task_units": 64}))
+    assert max(ends) > WORST * sum(ends) / len(ends)
 
 
 def test_fewer_blocks_than_cores_are_split_along_their_keys() -> None:

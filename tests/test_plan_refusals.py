@@ -132,4 +132,6 @@ def test_limits_table_is_what_the_code_obeys() -> None:
         "l0_tile_q",
         "block_dim",
         "schedule",
+        "block_units",
+        "task_units",
     }

@@ -1,0 +1,77 @@
+// Two regimes. A group with much to do runs at the pace of the L2's ports: what a block's vector passes wait for hides
+// behind its neighbours, and only bytes count. A group with little to do is bound by the pipe that a block keeps
+// longest.
+#include "range_weights.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "../op_kernel/common/hardware.h"
+#include "../op_kernel/flash_attention/packing.h"
+#include "../op_kernel/flash_attention/partition.h"
+#include "../op_kernel/flash_attention/storage.h"
+#include "block_cost.h"
+
+namespace fastattn {
+namespace {
+
+// Fitted to simulated cycles, 910B2, causal and windowed problems of 1 to 8 heads with 1K to 17K keys, d = 64 and 128.
+// The times at which core groups end ask for 0 to 3 columns a block and 1 to 5 a task: its bytes, and what the
+// pipelines lose when the query block changes.
+constexpr double FILLED_PAIRS = 0.5e6;     // of query and key a group: from there on the ports set the pace
+constexpr double TASK_CHANGE_COLUMNS = 3;  // where they do
+constexpr double LEAST_TASK_COLUMNS = 2;   // where they do not
+
+double PairsPerGroup(const FlashAttentionTiling& t, const SocSpec& soc)
+{
+    double keys = t.windowRight >= 0 ? t.seqKv / 2.0 : t.seqKv;
+    if (t.windowLeft >= 0) {
+        keys = std::min(keys, t.windowLeft + 1.0);
+    }
+    return static_cast<double>(t.batch) * t.headsQ * t.seqQ * keys / soc.aicCores;
+}
+
+// A line through the cost of a block of one column and of a whole block.
+struct Line {
+    double column;
+    double block;
+};
+
+template <typename Cost>
+Line LineThrough(const FlashAttentionTiling& t, const Cost& cost)
+{
+    const double columns = t.blockKv / UNIT_KEYS - 1.0;
+    const double least = cost(UNIT_KEYS, false);
+    const double column = (cost(t.blockKv, false) - least) / std::max(columns, 1.0);
+    return {column, std::max(0.0, least - column)};
+}
+
+RangeWeights InColumns(const Line& line, double taskColumns)
+{
+    return {static_cast<uint32_t>(std::lround(line.block / line.column)),
+            static_cast<uint32_t>(std::lround(taskColumns))};
+}
+
+}  // namespace
+
+RangeWeights WeightsOf(const FlashAttentionTiling& t, const SocSpec& soc)
+{
+    const uint32_t rows = BlockRows(t);
+    const auto block = [&](uint32_t cols, bool masked) {
+        return CostOfBlock(t, soc, {rows, cols, masked}, {soc.mte2L1BytesPerCycle});
+    };
+    if (PairsPerGroup(t, soc) >= FILLED_PAIRS) {
+        const Line bytes = LineThrough(t, [&](uint32_t cols, bool masked) { return block(cols, masked).l2Bytes; });
+        const double queriesAndOutput = static_cast<double>(rows) * (t.headDimQk + t.headDimV) * HALF_BYTES;
+        return InColumns(bytes, queriesAndOutput / bytes.column + TASK_CHANGE_COLUMNS);
+    }
+    const auto cycles = [&](uint32_t cols, bool masked) { return Longest(BusyOf(block(cols, masked))); };
+    const Line pace = LineThrough(t, cycles);
+    double task = RowOverhead(t, soc, rows).vector;
+    if (t.windowRight >= 0 || t.windowLeft >= 0) {
+        task += cycles(t.blockKv, true) - cycles(t.blockKv, false);
+    }
+    return InColumns(pace, std::max(task / pace.column, LEAST_TASK_COLUMNS));
+}
+
+}  // namespace fastattn
