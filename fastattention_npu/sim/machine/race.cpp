@@ -141,12 +141,14 @@ void RaceDetector::Check(uint32_t thread, uint32_t memoryOwner, const Access& ac
     Memory& memory = memories_[space][memoryOwner];
     for (uint32_t users = memory.users; users != 0; users &= users - 1) {
         const auto other = static_cast<uint32_t>(__builtin_ctz(users));
+        if (memory.latest[other] <= clocks_[thread].at[other]) continue;  // the history is far away, this is not
         CheckAgainst(thread, other, access, extent, memory.history[other], hazards);
     }
     memory.users |= 1U << thread;
     History& own = memory.history[thread];
     own.extents.push_back(extent);
     own.accesses.push_back(access);
+    memory.latest[thread] = access.time;
     size_t& limit = memory.pruneAt[thread];
     if (own.extents.size() < std::max(limit, PRUNE_LENGTH)) return;
     Prune(space, memoryOwner, thread);

@@ -111,6 +111,7 @@ private:
         uint32_t users = 0;  // a bit per thread with a history
         std::array<History, GROUP_THREADS> history;
         std::array<size_t, GROUP_THREADS> pruneAt{};
+        std::array<uint32_t, GROUP_THREADS> latest{};  // time of the last access of each history
     };
 
     bool enabled_;
