@@ -29,6 +29,14 @@ def test_windows_that_cut_query_tiles_of_a_block(window: tuple[int, int], strip_
     assert_matches_float64(arguments, tiling=TilingConfig(tiling, "test"))
 
 
+@pytest.mark.parametrize("l0_tile_kv", [64, 128])
+@pytest.mark.parametrize("keys", [304, 560])
+def test_a_query_tile_ends_within_keys_that_were_loaded_together(l0_tile_kv: int, keys: int) -> None:
+    """Keys in L1 lie as far apart as they were loaded: a part of them would be read with another pitch."""
+    tiling = BLOCKS | {"l0_tile_kv": l0_tile_kv, "interleave": 0, "ring": 4, "preload": 3}
+    assert_matches_float64(make_qkv(Case(256, keys, True, 64, 1)), tiling=TilingConfig(tiling, "test"))
+
+
 def macs(problem: dict[str, Any], **tiling: int | str) -> float:
     return time_plan(problem, plan(problem, **tiling), SOC)["cube_macs"]
 

@@ -19,19 +19,22 @@ FASTATTN_HOST_DEVICE uint32_t FirstBlockKeys(const FlashAttentionTiling& t, uint
 }
 
 // How many of the block's columns the query tile with this row needs: what is behind them the right window hides from
-// all of its rows. A multiple of 64, so that the vector cores fill nothing up, or all columns; all for the last tile.
+// all of its rows. A multiple of 64, so that the vector cores fill nothing up, and of the keys that come into L1
+// together, whose pitch there is their number; or all columns; all for the last tile.
 FASTATTN_HOST_DEVICE uint32_t ColumnsOfTile(const FlashAttentionTiling& t, const QueryBlock& queries,
                                             const BlockColumns& block, uint32_t row)
 {
     const bool oneHead = queries.tokens == queries.rows;
     // Strips must not reach into the next tile, which has more columns.
     const bool apart = t.l0TileQ % t.stripRows == 0 && RowsPerVectorCore(queries.rows) % t.stripRows == 0;
-    if (t.windowRight < 0 || !oneHead || !apart) {
+    const uint32_t together = t.l0TileKv;
+    const bool fits = together % REPEAT_FP32_ELEMS == 0 || REPEAT_FP32_ELEMS % together == 0;
+    if (t.windowRight < 0 || !oneHead || !apart || !fits) {
         return block.cols;
     }
+    const int64_t least = MaxOf(together, REPEAT_FP32_ELEMS);  // every row takes part in every block
     const int64_t end = (row / t.l0TileQ + 1) * t.l0TileQ + block.deltaRight;
-    const int64_t rounded = end <= 0 ? 0 : (end + REPEAT_FP32_ELEMS - 1) / REPEAT_FP32_ELEMS * REPEAT_FP32_ELEMS;
-    const int64_t least = REPEAT_FP32_ELEMS;  // every row takes part in every block
+    const int64_t rounded = end <= 0 ? 0 : (end + least - 1) / least * least;
     const int64_t cols = rounded < least ? least : rounded;
     return cols < block.cols ? static_cast<uint32_t>(cols) : block.cols;
 }
