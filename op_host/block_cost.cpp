@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "../op_kernel/flash_attention/storage.h"
+#include "../op_kernel/flash_attention/visible_columns.h"
 
 namespace fastattn {
 namespace {
@@ -17,11 +18,11 @@ constexpr double SIMPLE_PASSES = 4;
 constexpr double SPREAD_CONFLICTS = 0.5;  // of a repeat
 constexpr double STRIP_WAITS = 9;         // dependent steps of a strip
 constexpr double BLOCK_REDUCTION_WAITS =
-    3;                                  // of those: begin, shorten and end of the maxima and sums, with longer tails
-constexpr double LONG_WAITS = 1;        // Exp of the scores; other latencies hide behind a pass
-constexpr double SMALL_REPEATS = 4;     // a row: fold, shorten and end of both reductions
-constexpr double MASK_PASSES = 1;       // Select
-constexpr double PREDICATE_PASSES = 1;  // Compares
+    3;                                   // of those: begin, shorten and end of the maxima and sums, with longer tails
+constexpr double LONG_WAITS = 1;         // Exp of the scores; other latencies hide behind a pass
+constexpr double SMALL_REPEATS = 4;      // a row: fold, shorten and end of both reductions
+constexpr double MASK_PASSES = 1;        // Select
+constexpr double EDGE_INSTRUCTIONS = 2;  // a row: the predicate's Duplicates
 // A mask tensor: booleans are widened to fp16 and compared, two columns a lane pair, then selected; numbers are
 // widened, unless they are fp32, and added.
 constexpr double BOOLEAN_PASSES = 2;
@@ -93,25 +94,52 @@ void ForEachTile(uint32_t cols, uint32_t tile, Stage stage)
     }
 }
 
-// Calls stage(rows, cols) for every query tile of the block: cols as ColumnsOfTile in work.h has them.
+// A block's rows and the columns that they see, as the kernel has them: the last row of a task's last block sees all.
+struct Seen {
+    Seen(const FlashAttentionTiling& t, const BlockShape& shape)
+        : queries{0, shape.rows, shape.rows, 0, shape.cols, 0}, block{shape.cols, shape.cols}
+    {
+        if (shape.masked && shape.last && t.packGqa == 0) {
+            block.deltaRight = static_cast<int64_t>(shape.cols) - shape.rows;
+        }
+    }
+    QueryBlock queries;
+    BlockColumns block;
+};
+
+// Calls stage(first row, rows, cols) for every query tile of the block.
 template <typename Stage>
 void ForEachQueryTile(const FlashAttentionTiling& t, const BlockShape& shape, Stage stage)
 {
-    const bool cut = shape.masked && shape.last && t.windowRight >= 0 && t.packGqa == 0;
+    const Seen seen(t, shape);
     for (uint32_t row = 0; row < shape.rows; row += t.l0TileQ) {
-        const uint32_t rows = std::min(t.l0TileQ, shape.rows - row);
-        const uint32_t below = cut ? shape.rows - row - rows : 0;
-        const uint32_t seen = shape.cols > below ? shape.cols - below : 0;
-        const auto rounded = static_cast<uint32_t>(RoundUp(std::max(seen, 1U), REPEAT_FP32_ELEMS));
-        stage(rows, std::min(rounded, shape.cols));
+        stage(row, std::min(t.l0TileQ, shape.rows - row), ColumnsOfTile(t, seen.queries, seen.block, row));
     }
 }
 
-// Calls stage(rows) for every strip of a vector core's share of the rows.
+// Calls stage(rows, cols) for the rows of a query tile that need S of the l0TileKv columns from each col on.
 template <typename Stage>
-void ForEachStrip(const FlashAttentionTiling& t, uint32_t rows, Stage stage)
+void ForEachScoreTile(const FlashAttentionTiling& t, const BlockShape& shape, Stage stage)
 {
-    ForEachTile(std::min(RowsPerVectorCore(rows), rows), t.stripRows, stage);
+    const Seen seen(t, shape);
+    ForEachQueryTile(t, shape, [&](uint32_t row, uint32_t rows, uint32_t cols) {
+        for (uint32_t col = 0; col < cols; col += t.l0TileKv) {
+            stage(rows - RowsWithout(t, seen.queries, seen.block, row, col), std::min(t.l0TileKv, cols - col));
+        }
+    });
+}
+
+// Calls stage(rows, cols, cols of P) for every strip of the second vector core, which has the rows that see most.
+template <typename Stage>
+void ForEachStrip(const FlashAttentionTiling& t, const BlockShape& shape, Stage stage)
+{
+    const Seen seen(t, shape);
+    const uint32_t share = std::min(RowsPerVectorCore(shape.rows), shape.rows);
+    for (uint32_t done = 0; done < share; done += t.stripRows) {
+        const uint32_t row = shape.rows - share + done;
+        stage(std::min(t.stripRows, share - done), ColumnsOfStrip(t, seen.queries, seen.block, row),
+              ColumnsOfTile(t, seen.queries, seen.block, row));
+    }
 }
 
 StageCost QkStage(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape, const MemoryRates& rates)
@@ -123,15 +151,15 @@ StageCost QkStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
     ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
         c.mte2Cube += LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.k.seq != t.headDimQk}, rates.keysBytesPerCycle);
     });
-    ForEachQueryTile(t, shape, [&](uint32_t rows, uint32_t cols) {
+    ForEachQueryTile(t, shape, [&](uint32_t, uint32_t rows, uint32_t) {
         // Taken back and forth, every other query tile is in L0A already.
         c.mte1 += LoadLeftCycles(soc, rows, t.headDimQk) * (SharesKeys(t) ? stage.l1Tiles / 2 : 1);
-        ForEachTile(cols, t.l0TileKv, [&](uint32_t keys) {
-            stage.l0Tiles += 1;
-            c.mte1 += LoadL0Cycles(soc, keys, t.headDimQk, 1, soc.mte1L0bBytesPerCycle);
-            c.cube += MmadCycles(soc, rows, keys, t.headDimQk);
-            c.fixpipe += FixpipeCycles(soc, rows, keys, ExchangeBytes(t));
-        });
+    });
+    ForEachScoreTile(t, shape, [&](uint32_t rows, uint32_t keys) {
+        stage.l0Tiles += 1;
+        c.mte1 += LoadL0Cycles(soc, keys, t.headDimQk, 1, soc.mte1L0bBytesPerCycle);
+        c.cube += MmadCycles(soc, rows, keys, t.headDimQk);
+        c.fixpipe += FixpipeCycles(soc, rows, keys, ExchangeBytes(t));
     });
     if (t.interleave == 0) {
         c.mte1 += soc.mte1StartCycles * stage.l0Tiles;  // the pipe runs dry: the Fixpipe sets the pace
@@ -147,7 +175,7 @@ StageCost PvStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
     ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
         c.mte2Cube += LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.v.seq != t.headDimV}, rates.keysBytesPerCycle);
     });
-    ForEachQueryTile(t, shape, [&](uint32_t rows, uint32_t cols) {
+    ForEachQueryTile(t, shape, [&](uint32_t, uint32_t rows, uint32_t cols) {
         ForEachTile(cols, t.l1TileP, [&](uint32_t keys) {
             stage.l1Tiles += 1;
             const bool gaps = keys != t.l1TileP;
@@ -165,19 +193,19 @@ StageCost PvStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
 }
 
 // What the windows and a mask tensor add to a strip of softmax.
-void AddMaskCycles(const FlashAttentionTiling& t, const SocSpec& soc, const BlockShape& shape, uint32_t rows,
+void AddMaskCycles(const FlashAttentionTiling& t, const SocSpec& soc, bool masked, uint32_t rows, uint32_t cols,
                    PipeCycles& c)
 {
-    const double repeats = rows * static_cast<double>(CeilDiv(shape.cols, REPEAT_FP32_ELEMS));
+    const double repeats = rows * static_cast<double>(CeilDiv(cols, REPEAT_FP32_ELEMS));
     const auto passes = [&](double count) { c.vector += count * (repeats * StridedCycles(soc) + WaitCycles(soc)); };
-    if (shape.masked && t.maskMode == MASK_TILING) {
-        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, shape.cols / 8.0, true});
+    if (masked && t.maskMode == MASK_TILING) {
+        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, cols / 8.0, true});
         passes(MASK_PASSES);
-    } else if (shape.masked && t.maskMode == MASK_PREDICATE) {
-        passes(PREDICATE_PASSES + MASK_PASSES);
+    } else if (masked && t.maskMode == MASK_PREDICATE) {
+        c.vector += rows * EDGE_INSTRUCTIONS * (soc.vectorSimpleCycles + soc.scalarIssueCycles) + WaitCycles(soc);
     }
     if (t.maskTensor != NO_MASK_TENSOR) {
-        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * shape.cols * MaskElementBytes(t.maskTensor), true});
+        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * cols * MaskElementBytes(t.maskTensor), true});
         passes(IsBooleanMask(t.maskTensor) ? BOOLEAN_PASSES : ADDITIVE_PASSES);
     }
 }
@@ -186,14 +214,15 @@ StageCost SoftmaxStage(const FlashAttentionTiling& t, const SocSpec& soc, const 
 {
     StageCost stage;
     PipeCycles& c = stage.pipes;
-    const double groups = static_cast<double>(CeilDiv(shape.cols, REPEAT_FP32_ELEMS));
-    const bool gaps = RoundUp(shape.cols, REPEAT_FP32_ELEMS) != RoundUp(shape.cols, MASK_ROW_ALIGN_ELEMS);
-    const double run = gaps ? StridedCycles(soc) : soc.vectorSimpleCycles;
-    const double exp = gaps ? std::max(soc.vectorExpCycles, StridedCycles(soc)) : soc.vectorExpCycles;
-    ForEachStrip(t, shape.rows, [&](uint32_t rows) {
+    const bool bits = IsBooleanMask(t.maskTensor) || (shape.masked && t.maskMode == MASK_TILING);
+    const uint32_t align = bits ? MASK_ROW_ALIGN_ELEMS : REPEAT_FP32_ELEMS;
+    ForEachStrip(t, shape, [&](uint32_t rows, uint32_t cols, uint32_t stored) {
+        const bool gaps = RoundUp(cols, REPEAT_FP32_ELEMS) != RoundUp(stored, align);
+        const double run = gaps ? StridedCycles(soc) : soc.vectorSimpleCycles;
+        const double exp = gaps ? std::max(soc.vectorExpCycles, StridedCycles(soc)) : soc.vectorExpCycles;
         stage.strips += 1;
-        const double repeats = rows * groups;
-        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * shape.cols * ExchangeBytes(t), shape.cols != t.blockKv});
+        const double repeats = rows * static_cast<double>(CeilDiv(cols, REPEAT_FP32_ELEMS));
+        c.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * cols * ExchangeBytes(t), cols != t.blockKv});
         c.vector += repeats * ((SIMPLE_PASSES - 1 + SPREAD_CONFLICTS) * soc.vectorSimpleCycles + run + exp);
         c.vector += rows * (SMALL_REPEATS * soc.vectorSimpleCycles + soc.scalarIssueCycles);
         c.vector += STRIP_WAITS * WaitCycles(soc) + LONG_WAITS * soc.vectorLongTailCycles;
@@ -202,8 +231,8 @@ StageCost SoftmaxStage(const FlashAttentionTiling& t, const SocSpec& soc, const 
             // Widened first, where the sums of the strip before have read.
             c.vector += repeats * run + 2 * WaitCycles(soc) + soc.vectorReduceTailCycles;
         }
-        AddMaskCycles(t, soc, shape, rows, c);
-        ForEachTile(shape.cols, t.l1TileP, [&](uint32_t keys) {
+        AddMaskCycles(t, soc, shape.masked, rows, cols, c);
+        ForEachTile(stored, t.l1TileP, [&](uint32_t keys) {
             c.mte3 += StoreUbCycles(soc, {1.0 * rows, 1.0 * keys * HALF_BYTES, keys != t.l1TileP});
         });
     });
@@ -236,13 +265,15 @@ StageCost UpdateStage(const FlashAttentionTiling& t, const SocSpec& soc, const B
 // What the three cores of a group move through the L2 for a block: K, V; S, P, P·V both ways; the mask.
 double BlockL2Bytes(const FlashAttentionTiling& t, const BlockShape& shape)
 {
-    double pairs = 0;
-    ForEachQueryTile(t, shape, [&](uint32_t rows, uint32_t cols) { pairs += 1.0 * rows * cols; });
+    double scores = 0;
+    ForEachScoreTile(t, shape, [&](uint32_t rows, uint32_t keys) { scores += 1.0 * rows * keys; });
+    double pairs = 0;  // of P
+    ForEachQueryTile(t, shape, [&](uint32_t, uint32_t rows, uint32_t cols) { pairs += 1.0 * rows * cols; });
     const double keysAndValues = 1.0 * shape.cols * (t.headDimQk + t.headDimV) * HALF_BYTES;
     const double partialOutput = static_cast<double>(shape.rows) * t.headDimV * FLOAT_BYTES;
     const double mask =
-        (shape.masked && t.maskMode == MASK_TILING ? pairs / 8 : 0) + pairs * MaskElementBytes(t.maskTensor);
-    return keysAndValues + 2 * (pairs * (ExchangeBytes(t) + HALF_BYTES) + partialOutput) + mask;
+        (shape.masked && t.maskMode == MASK_TILING ? scores / 8 : 0) + scores * MaskElementBytes(t.maskTensor);
+    return keysAndValues + 2 * (scores * ExchangeBytes(t) + pairs * HALF_BYTES + partialOutput) + mask;
 }
 
 }  // namespace

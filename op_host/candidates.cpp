@@ -184,6 +184,11 @@ void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttention
     if (overrides.count("l1_tile_p") == 0) {
         t.l1TileP = t.l0TileKv;
     }
+    if (overrides.count("p_slots") == 0) {
+        // Two hardly gain; one leaves room for longer strips.
+        t.pSlots = STAGES;
+        t.pSlots = UbEndBytes(t) <= UbLimitBytes(soc) ? STAGES : 1;
+    }
     t.numBlocksQ = static_cast<uint32_t>(CeilDiv(t.seqQ, std::max<uint32_t>(BlockTokens(t), 1)));
     const double tasks = static_cast<double>(t.batch) * TaskHeads(t) * t.numBlocksQ;
     const RangeWeights weights = WeightsOf(t, soc);

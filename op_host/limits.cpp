@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "../op_kernel/flash_attention/tiling.h"
+#include "../op_kernel/flash_attention/storage.h"
 
 namespace fastattn {
 
@@ -39,6 +39,7 @@ const std::vector<Limit>& Limits()
         {"interleave", TILING, 0, 1, 1, "0: whole blocks of Q·K^T and P·V in turn, 1: tiles in turn", ""},
         {"l0_tile_kv", TILING, 16, 4080, 16, "Mmad m, n, k of 12 bits, in whole fractals", ""},
         {"strip_rows", TILING, 8, 248, 8, "one Brcb fills 8 rows, and vector repeatTimes is a uint8", ""},
+        {"p_slots", TILING, 1, STAGES, 1, "strips of P in UB, on their way to GM", ""},
         {"mask", TILING, MASK_TILING, MASK_FULL, 1, "tiling, predicate or full", ""},
         {"mask_block", TILING, 256, 2048, 256, "mask rows fill 32 B blocks; the M-mask stays within 2 MB", ""},
         {"pack_gqa", TILING, 0, 1, 1, "1: the query heads of a key head share a block", ""},

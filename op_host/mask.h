@@ -15,7 +15,7 @@ namespace fastattn {
 std::vector<uint8_t> BuildMMask(uint32_t maskBlock);
 
 // What the kernel's mask operand points to: the M-mask, in mode MASK_TILING only, and behind it the ramp
-// 0 ... maskBlock - 1 in fp32 (ALiBi, MASK_PREDICATE).
+// 0 ... maskBlock - 1 in fp32 (ALiBi).
 std::vector<uint8_t> BuildDeviceConstants(uint32_t maskBlock, uint32_t maskMode);
 
 // MASK_WINDOWS: byte c of row r is 1 iff query r sees key c, for windows aligned to the last query and key; negative

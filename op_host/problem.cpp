@@ -196,6 +196,7 @@ FlashAttentionTiling TilingOfProblem(const Problem& p)
     t.headDimQk = static_cast<uint32_t>(p.d);
     t.headDimV = static_cast<uint32_t>(DimV(p));
     t.elementType = ElementTypeOf(p.dtype).value_or(FP16);
+    t.maskMode = MASK_PREDICATE;  // the fastest, docs/masks.md
     t.maskTensor = MaskTensorOf(p);
     t.attnMask = {static_cast<uint64_t>(p.maskStrides[0]), static_cast<uint64_t>(p.maskStrides[2]),
                   static_cast<uint64_t>(p.maskStrides[1])};

@@ -54,21 +54,27 @@ RowOfBlocks BlocksOfRow(const FlashAttentionTiling& t, uint32_t blockIndexQ)
 namespace {
 
 // Pairs of 16 rows and 16 keys that the cube core computes for a run of keys, the first block with at most firstKeys.
-uint64_t FractalsOf(const FlashAttentionTiling& t, const QueryBlock& run, uint32_t firstKeys)
+void AddFractals(const FlashAttentionTiling& t, const QueryBlock& run, uint32_t firstKeys, GroupWork& work)
 {
     if (t.windowRight < 0) {
-        return CeilDiv(run.rows, FRACTAL_ROWS) * CeilDiv(run.keysEnd - run.keysBegin, FRACTAL_ROWS);
+        const uint64_t all = CeilDiv(run.rows, FRACTAL_ROWS) * CeilDiv(run.keysEnd - run.keysBegin, FRACTAL_ROWS);
+        work.scoreFractals += all;
+        work.outputFractals += all;
+        return;
     }
-    uint64_t fractals = 0;
     uint32_t most = firstKeys;
     for (uint32_t col0 = run.keysBegin; col0 < run.keysEnd; col0 += std::exchange(most, t.blockKv)) {
         const BlockColumns block{std::min(run.keysEnd - col0, most), run.rowOffset - col0 + t.windowRight};
         for (uint32_t row = 0; row < run.rows; row += t.l0TileQ) {
-            fractals += CeilDiv(std::min(run.rows - row, t.l0TileQ), FRACTAL_ROWS) *
-                        CeilDiv(ColumnsOfTile(t, run, block, row), FRACTAL_ROWS);
+            const uint32_t rows = std::min(run.rows - row, t.l0TileQ);
+            const uint32_t cols = ColumnsOfTile(t, run, block, row);
+            work.outputFractals += CeilDiv(rows, FRACTAL_ROWS) * CeilDiv(cols, FRACTAL_ROWS);
+            for (uint32_t col = 0; col < cols; col += t.l0TileKv) {
+                work.scoreFractals += CeilDiv(rows - RowsWithout(t, run, block, row, col), FRACTAL_ROWS) *
+                                      CeilDiv(std::min(cols - col, t.l0TileKv), FRACTAL_ROWS);
+            }
         }
     }
-    return fractals;
 }
 
 }  // namespace
@@ -89,7 +95,7 @@ std::vector<GroupWork> WorkOfGroups(const FlashAttentionTiling& t, const HostLen
             work.share += ShareOf(t, piece);
             work.blocks += CeilDiv(run.keysEnd - run.keysBegin, t.blockKv);
             work.parts += piece.Split() ? 1 : 0;
-            work.fractals += FractalsOf(t, run, work.pieces == 0 ? FirstBlockKeys(t, group) : t.blockKv);
+            AddFractals(t, run, work.pieces == 0 ? FirstBlockKeys(t, group) : t.blockKv, work);
             ++work.pieces;
         }
     }

@@ -34,12 +34,14 @@ RowOfBlocks BlocksOfRow(const FlashAttentionTiling& tiling, uint32_t blockIndexQ
 
 // What one group computes.
 struct GroupWork {
-    double share = 0;       // units of its tasks, each task's units counted once: the measure of balance
-    uint64_t units = 0;     // units of its pieces: a split task costs its parts a begin each
-    uint64_t blocks = 0;    // level-1 blocks
-    uint64_t pieces = 0;    // runs of keys of one task
-    uint64_t parts = 0;     // pieces of split tasks: partial results to combine
-    uint64_t fractals = 0;  // of 16 queries x 16 keys, as the cube multiplies them
+    double share = 0;     // units of its tasks, each task's units counted once: the measure of balance
+    uint64_t units = 0;   // units of its pieces: a split task costs its parts a begin each
+    uint64_t blocks = 0;  // level-1 blocks
+    uint64_t pieces = 0;  // runs of keys of one task
+    uint64_t parts = 0;   // pieces of split tasks: partial results to combine
+    // Of 16 queries x 16 keys, as the cube multiplies them: for S, and for P·V.
+    uint64_t scoreFractals = 0;
+    uint64_t outputFractals = 0;
 };
 
 std::vector<GroupWork> WorkOfGroups(const FlashAttentionTiling& tiling, const HostLengths& lengths);

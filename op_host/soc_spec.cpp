@@ -82,4 +82,6 @@ double PeakTflops(const SocSpec& soc) { return soc.aicCores * 2.0 * 16 * 16 * 16
 double L2BytesPerCycle(const SocSpec& soc) { return soc.l2Gbps * 1e3 / soc.clockMhz; }
 double HbmBytesPerCycle(const SocSpec& soc) { return soc.hbmGbps * 1e3 / soc.clockMhz; }
 
+double UbLimitBytes(const SocSpec& soc) { return soc.ubUsableBytes - soc.ubReservedBytes; }
+
 }  // namespace fastattn

@@ -111,4 +111,7 @@ double PeakTflops(const SocSpec& soc);
 double L2BytesPerCycle(const SocSpec& soc);
 double HbmBytesPerCycle(const SocSpec& soc);
 
+// UB below its reserved top, in which Select with a scalar works.
+double UbLimitBytes(const SocSpec& soc);
+
 }  // namespace fastattn

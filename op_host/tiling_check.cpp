@@ -48,8 +48,7 @@ void PlaceCubeBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::ve
 void PlaceVectorBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::vector<PlacedBuffer>& placed)
 {
     const UbMap ub = MakeUbMap(t);
-    // Select with a scalar works in the reserved top of UB.
-    const double limitBytes = soc.ubUsableBytes - soc.ubReservedBytes;
+    const double limitBytes = UbLimitBytes(soc);
     for (const auto& [name, buffer] : {Named{"ubS", ub.s},
                                        {"ubSWide", ub.sWide},
                                        {"ubP", ub.p},

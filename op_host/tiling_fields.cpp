@@ -38,6 +38,7 @@ const std::vector<TilingField>& TilingFields()
         {"l0_tile_kv", &T::l0TileKv, true},
         {"interleave", &T::interleave, true},
         {"strip_rows", &T::stripRows, true},
+        {"p_slots", &T::pSlots, true},
         {"mask", &T::maskMode, true, {"tiling", "predicate", "full"}},
         {"mask_block", &T::maskBlock, true},
         {"block_dim", &T::blockDim, true},

@@ -190,7 +190,8 @@ def test_the_tiling_file_spells_modes_by_name(tmp_path: Path) -> None:
     file.write_text("mask: predicate\n")
     assert load_tiling(file).fields == {"mask": "predicate"}
     assert plan(PROBLEM, mask="predicate")["tiling"]["mask"] == "predicate"
-    assert plan(PROBLEM)["tiling"]["mask"] == "tiling"
+    assert plan(PROBLEM, mask="tiling")["tiling"]["mask"] == "tiling"
+    assert plan(PROBLEM)["tiling"]["mask"] == "predicate"
     file.write_text("mask: predicat\n")
     with pytest.raises(ConfigError, match="did you mean predicate"):
         load_tiling(file)

@@ -108,7 +108,7 @@ def test_tiling_bytes_are_the_struct() -> None:
     answer = plan(LLAMA | {"has_seq_used_kv": True, "dtype": "bf16", "window_left": 7, "softcap": 3.0}
                   | {"mask_dtype": "bool", "mask_strides": (9, 8, 7, 1)}, mask="predicate")  # fmt: skip
     tiling = answer["tiling"]
-    fields = struct.unpack_from("<22Q8I2i6I2f21I", answer["tiling_bytes"])
+    fields = struct.unpack_from("<22Q8I2i6I2f22I", answer["tiling_bytes"])
     strides = [stride for name in (*"qkvo", "mask") for stride in tiling[f"{name}_strides"]]
     parts = ("bytes_per_group", "s_offset_bytes", "p_offset_bytes", "o_offset_bytes", "part_offset_bytes")
     assert list(fields[:15]) == strides
@@ -123,18 +123,18 @@ def test_tiling_bytes_are_the_struct() -> None:
     assert list(fields[32:36]) == [tiling[name] for name in flags]
     assert fields[37] == 1  # a boolean mask tensor
     assert fields[38:40] == (pytest.approx(tiling["softmax_scale"]), 3.0)
-    tiles = ("l1_tile_kv", "l1_tile_v", "l1_tile_p", "l0_tile_q", "l0_tile_kv", "interleave", "strip_rows")
+    tiles = ("l1_tile_kv", "l1_tile_v", "l1_tile_p", "l0_tile_q", "l0_tile_kv", "interleave", "strip_rows", "p_slots")
     order = ("block_q", "block_kv", "ring", "preload", *tiles)
-    assert list(fields[40:44]) + list(fields[46:53]) == [tiling[name] for name in order]
+    assert list(fields[40:44]) + list(fields[46:54]) == [tiling[name] for name in order]
     assert fields[44:46] == (0, tiling["stagger"])  # S in fp32
-    assert fields[53] == 1  # windows by predicate
+    assert fields[54] == 1  # windows by predicate
     order = ("mask_block", "block_dim", "num_blocks_q", "pack_gqa", "schedule", "block_units", "task_units")
-    assert list(fields[54:]) == [tiling[name] for name in order]
+    assert list(fields[55:]) == [tiling[name] for name in order]
 
 
 def test_core_groups_of_long_problems_are_out_of_step() -> None:
     """A short first block costs a block; few blocks are not worth that."""
-    assert plan(LLAMA)["tiling"]["stagger"] == 8
+    assert plan(LLAMA | {"s_q": 4096, "s_kv": 4096})["tiling"]["stagger"] == 8
     assert plan(LLAMA | {"s_q": 1})["tiling"]["stagger"] == 1
 
 
@@ -142,7 +142,7 @@ def test_core_groups_of_long_problems_are_out_of_step() -> None:
 
 
 def test_storage_arithmetic_of_the_public_schedule() -> None:
-    answer = plan(LLAMA, **PUBLIC | {"schedule": 1})
+    answer = plan(LLAMA, **PUBLIC | {"schedule": 1, "mask": "tiling"})
     sizes = {row["name"]: row["slot_bytes"] * row["slots"] for row in answer["buffers"]}
     assert sizes["l1Q"] == 2 * 128 * 128 * 2
     assert sizes["l1K"] == sizes["l1V"] == 2 * 256 * 128 * 2
@@ -214,19 +214,22 @@ def test_a_buffer_one_block_too_large_is_refused(
 
 
 def test_a_smaller_memory_refuses_what_fitted() -> None:
-    ub_end = max(row["end_bytes"] for row in plan(LLAMA, **PUBLIC)["buffers"] if row["memory"] == "UB")
+    fields = PUBLIC | {"p_slots": 2}
+    ub_end = max(row["end_bytes"] for row in plan(LLAMA, **fields)["buffers"] if row["memory"] == "UB")
     exact = soc_of(**{"memory.ub_usable_bytes": ub_end, "memory.ub_reserved_bytes": 0})
-    assert plan(LLAMA, exact, **PUBLIC)["tiling"]["strip_rows"] == 16
-    (reason,) = refusal(LLAMA, exact | {"memory.ub_usable_bytes": ub_end - 1.0}, **PUBLIC)
+    assert plan(LLAMA, exact, **PUBLIC)["tiling"]["p_slots"] == 2
+    smaller = exact | {"memory.ub_usable_bytes": ub_end - 1.0}
+    assert plan(LLAMA, smaller, **PUBLIC)["tiling"]["p_slots"] == 1  # op_host's choice
+    (reason,) = refusal(LLAMA, smaller, **fields)
     assert reason.startswith("  - ubRescale in UB = 3 x 256 B at offset ")
     assert f"ending at {ub_end} B" in reason
 
 
 def test_one_block_ahead_is_chosen_only_where_nothing_else_fits() -> None:
-    """With the ramp of `predicate` in UB, 256 rows of 1024 keys leave room for a ring of two: fewer keys are faster."""
-    problem = LLAMA | {"s_q": 32768, "s_kv": 32768, "h_q": 1, "h_kv": 1}
-    largest = {"mask": "predicate", "block_q": 256, "block_kv": 1024, "strip_rows": 8}
+    """With bits of the M-mask in UB, 256 rows of 1792 keys leave room for a ring of two: fewer keys are faster."""
+    problem = LLAMA | {"s_q": 32768, "s_kv": 32768, "h_q": 1, "h_kv": 1, "d": 32}
+    largest = {"mask": "tiling", "block_q": 256, "block_kv": 1792, "strip_rows": 8}
     assert plan(problem, **largest)["tiling"]["preload"] == 1
-    chosen = plan(problem, mask="predicate")["tiling"]
+    chosen = plan(problem, mask="tiling")["tiling"]
     assert chosen["preload"] > 1
     assert plan(problem, preload=1, ring=2)["tiling"]["preload"] == 1

@@ -127,6 +127,7 @@ def test_limits_table_is_what_the_code_obeys() -> None:
         "mask_block",
         "s_exchange",
         "pack_gqa",
+        "p_slots",
         "l1_tile_v",
         "l1_tile_p",
         "l0_tile_q",

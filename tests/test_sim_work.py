@@ -10,6 +10,7 @@ from planning import SOC
 
 from fastattention_npu.bench.calibration import simulate
 from fastattention_npu.bench.calibration_rows import ROWS, VECTOR_DEFAULTS, Row
+from fastattention_npu.config import TilingConfig
 from fastattention_npu.sim import SimReport, flash_attention
 
 GROUPS, BANK_BLOCKS = 16, 2048  # bank groups; 32 B blocks from one bank of a group to the next
@@ -120,14 +121,15 @@ def test_cycles_stay(name: str) -> None:
     assert simulate(row).simulated == pytest.approx(PINNED[name], rel=1e-9)
 
 
-def work(checks: bool = True, s_kv: int = 512) -> SimReport:
+def work(checks: bool = True, s_kv: int = 512, tiling: TilingConfig | None = None) -> SimReport:
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, s, 4, 128).half() for s in (256, s_kv, s_kv))
-    return flash_attention(q, k, v, checks=checks, threads=1, return_report=True)[2]
+    return flash_attention(q, k, v, checks=checks, threads=1, tiling=tiling, return_report=True)[2]
 
 
 def test_bank_patterns_are_worked_out_once() -> None:
-    short, long = (work(s_kv=s_kv).figures for s_kv in (2048, 8192))
+    tiling = TilingConfig({"block_q": 128, "block_kv": 512, "strip_rows": 16, "interleave": 0}, "test")
+    short, long = (work(s_kv=s_kv, tiling=tiling).figures for s_kv in (2048, 8192))
     assert long["instructions"] > 2 * short["instructions"]
     assert 0 < long["host_work"]["bank_repeats"] < 1.2 * short["host_work"]["bank_repeats"]
 

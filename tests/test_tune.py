@@ -215,7 +215,7 @@ def test_tune_all_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str], mo
 def test_tune_all_like_another_soc_judges_its_tilings_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    problems = [class_tuning.problem_of(1024, heads, heads, 64, True) for heads in (4, 8)]
+    problems = [class_tuning.problem_of(1024, heads, heads, 64, True) for heads in (4, 6)]
     monkeypatch.setattr(tune_classes, "classes", lambda: {"d64_causal_1k_few": problems})
     monkeypatch.setattr(tune_classes, "config_root", lambda: tmp_path)
     command = ["tune", "--all", "--soc", "ascend910b3", "--like", "ascend910b2"]

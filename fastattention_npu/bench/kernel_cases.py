@@ -284,9 +284,9 @@ def check_work(case: Case, plan: Mapping[str, Any], macs: list[float]) -> Verdic
     lengths = list(case.lens)
     if case.used:
         lengths = [(case.s_q, min(max(used, 0), case.s_kv)) for used in case.used]
-    dims = sum(-(-tiling[name] // FRACTAL) * FRACTAL for name in ("head_dim_qk", "head_dim_v"))
+    products = (("score_fractals", "head_dim_qk"), ("output_fractals", "head_dim_v"))
     for group, work in enumerate(core().group_work(plan["tiling_bytes"], lengths)):
-        planned = work["fractals"] * FRACTAL**2 * dims
+        planned = sum(work[count] * FRACTAL**3 * -(-tiling[dim] // FRACTAL) for count, dim in products)
         if macs[group] != planned:
             return Verdict("work", f"group {group} made {macs[group]:.0f} multiplications of the {planned} planned")
     return None

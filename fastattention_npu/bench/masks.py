@@ -1,6 +1,6 @@
 """`fastattn bench mask`: memory and simulated cycles of the ways in which a window reaches the scores.
 
-tiling: windows of one M-mask. predicate: column indices compared with each row's bounds. full: an S x S tensor of
+tiling: windows of one M-mask. predicate: each row's hidden columns overwritten by lane masks. full: an S x S tensor of
 bytes. These three compute the same blocks, of the sizes that op_host chooses for `tiling` where the mode's buffers fit
 beside them, else of its choice for the mode (--json shows them). `alone` is the S x S tensor without `causal` or a
 window beside it: nothing tells the kernel what it may skip.

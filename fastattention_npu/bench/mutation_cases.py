@@ -14,7 +14,7 @@ from .mutation_pool import RunnableCase
 from .standard_cases import STANDARD_CASES, bounded_standard_cases
 
 TALL_STRIPS = {**SMALL_TILING, "block_q": 64, "strip_rows": 16, "l1_tile_kv": 256, "l0_tile_kv": 128}
-SHORT_RING = {**SMALL_TILING, "block_q": 16, "ring": 2, "preload": 1, "l0_tile_kv": 32}
+SHORT_RING = {**SMALL_TILING, "block_q": 16, "ring": 2, "preload": 1, "l0_tile_kv": 32, "p_slots": 1}
 TWO_GROUPS = {**SMALL_TILING, "block_dim": 2, "block_q": 16}
 WIDE = {**SMALL_TILING, "block_kv": 512, "mask_block": 512, "l1_tile_kv": 256}
 LONG_ROWS = {**SMALL_TILING, "block_kv": 1536, "mask_block": 1536}  # their sums take two folds
@@ -27,7 +27,7 @@ SHORT_TURNS = {**SHORT_RING, "interleave": 1}
 WHOLE_TASKS = {**SMALL_TILING, "block_dim": 3, "block_q": 16, "schedule": 0}
 SPLIT_GROUPS = {"block_dim": 3, "schedule": 1}
 SPLIT_TASKS = {**SMALL_TILING, **SPLIT_GROUPS}
-PREDICATE = {**SMALL_TILING, "mask": "predicate"}
+M_MASK = {**SMALL_TILING, "mask": "tiling"}
 FULL_MASK = {**SMALL_TILING, "mask": "full"}
 NARROW = {**SMALL_TILING, "s_exchange": "fp16"}
 NARROW_BF16 = {**SMALL_TILING, "l0_tile_kv": 32, "s_exchange": "bf16"}
@@ -56,6 +56,9 @@ CASES = (
     Case(60, 600, h_q=2, causal=True, tiling=SHARED_KEYS),
     Case(33, 513, causal=True, tiling=SHARED_KEYS),  # a query tile without visible keys
     Case(60, 600, tiling=FEW_KEY_TILES),
+    # Rows of a query tile that need none of the last columns of S, at whole tiles of 64 keys and within one of 128.
+    Case(200, 330, causal=True, tiling=FULL_TURNS),
+    Case(100, 200, causal=True, tiling=TALL_STRIPS),
     # S in 16 bits.
     Case(40, 600, h_q=2, causal=True, tiling=NARROW),
     Case(90, 700, d_v=256, dtype="bf16", tiling=NARROW_BF16),
@@ -75,20 +78,20 @@ CASES = (
     # Head dims that are no whole fractals, different for K and V.
     Case(40, 300, d=40, d_v=72, h_q=2),
     Case(40, 300, d=7, d_v=1),
-    # Windows by comparison and by tensor; mask tensors of every type, shared by rows and not.
-    Case(100, 300, causal=True, tiling=PREDICATE),
-    Case(70, 330, window=(40, 30), h_q=2, tiling=PREDICATE),
+    # Windows by the M-mask and by tensor; mask tensors of every type, shared by rows and not.
+    Case(100, 300, causal=True, tiling=M_MASK),
+    Case(70, 330, window=(40, 30), h_q=2, tiling=M_MASK),
     Case(100, 300, causal=True, tiling=FULL_MASK),
     Case(50, 330, h_q=2, b=2, mask=("bool", "bhqk")),
     Case(50, 330, h_q=2, mask=("bool", "k"), tiling=TALL_STRIPS),
     Case(50, 330, h_q=2, b=2, mask=("add", "hqk"), causal=True),
     Case(50, 600, b=2, mask=("add", "bk"), dtype="bf16"),
-    Case(50, 330, h_q=2, mask=("fp32", "hqk"), tiling=PREDICATE, causal=True),
+    Case(50, 330, h_q=2, mask=("fp32", "hqk"), tiling=M_MASK, causal=True),
     Case(50, 330, mask=("fp32", "k"), softcap=5.0),
     # The heads of a group as rows of one block: one token, strips that several heads share, heads cut by a strip.
     Case(1, 600, h_q=8, h_kv=2, causal=True, tiling=PACKED),
     Case(5, 330, h_q=6, h_kv=2, b=2, window=(40, 7), sinks=True, alibi=True, tiling=PACKED),
-    Case(20, 330, h_q=4, h_kv=1, window=(40, 7), tiling={**PACKED, "mask": "predicate"}),
+    Case(20, 330, h_q=4, h_kv=1, window=(40, 7), tiling={**PACKED, "mask": "tiling"}),
     Case(5, 330, h_q=6, h_kv=2, mask=("bool", "hqk"), d_v=40, tiling=PACKED),
     Case(3, 5, h_q=6, h_kv=2, sinks=True, causal=True, used=(2,), layout="BNSD", tiling=PACKED),
     # Packed sequences, some of them empty.
@@ -166,7 +169,7 @@ def bounded_feature_cases() -> Iterator[Case]:
 
 def bounded_mask_cases() -> Iterator[Case]:
     """Every mask mode and kind of tensor, shared by rows, heads and batch entries or not, and packed rows."""
-    for tiling in (PREDICATE, FULL_MASK):
+    for tiling in (M_MASK, FULL_MASK):
         for left, right in ((-1, 0), (17, -1), (40, 7), (0, 0)):
             for s_q in (1, 9, 40, 300):
                 yield Case(s_q, 290, window=(left, right), h_q=2, tiling=tiling)
@@ -180,7 +183,7 @@ def bounded_mask_cases() -> Iterator[Case]:
         for heads in ((4, 2), (8, 1), (3, 1), (15, 3)):
             h_q, h_kv = heads
             yield Case(s_q, 300, h_q=h_q, h_kv=h_kv, window=(40, 7), sinks=True, alibi=True, tiling=PACKED)
-            yield Case(s_q, 600, h_q=h_q, h_kv=h_kv, causal=True, layout="BNSD", tiling={**PACKED, "mask": "predicate"})
+            yield Case(s_q, 600, h_q=h_q, h_kv=h_kv, causal=True, layout="BNSD", tiling={**PACKED, "mask": "tiling"})
     yield Case(20, 700, h_q=4, h_kv=1, causal=True, sinks=True, tiling={**PACKED, **SPLIT_GROUPS})
 
 

@@ -48,7 +48,8 @@ nb::list GroupWorkList(const nb::bytes& tilingBytes, const std::vector<std::pair
         row["blocks"] = work.blocks;
         row["pieces"] = work.pieces;
         row["parts"] = work.parts;
-        row["fractals"] = work.fractals;
+        row["score_fractals"] = work.scoreFractals;
+        row["output_fractals"] = work.outputFractals;
         rows.append(row);
     }
     return rows;

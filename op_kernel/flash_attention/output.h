@@ -47,7 +47,7 @@ public:
         gmLse_.SetGlobalBuffer((__gm__ float*)operands.lse);
         gmO_.SetGlobalBuffer((__gm__ float*)(operands.GroupWorkspace(tiling, group) + tiling.workspaceOOffsetBytes));
         ringPart_.Init(UB_PART_EVENT, 1);
-        ringRows_.Init(UB_P_EVENT, STAGES);
+        ringRows_.Init(UB_P_EVENT, ub_.p.slots);
         ringStatistics_.Init(UB_STATISTICS_EVENT, 1);
         ringO_.Init(UB_O_EVENT, 1);
     }

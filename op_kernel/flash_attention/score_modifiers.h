@@ -39,10 +39,21 @@ public:
     // The factor that is left for later, because it changes no maximum.
     __aicore__ inline float RemainingScale() const { return KeepsScale() ? tiling_->softmaxScale : 1.0F; }
 
-    // Afterwards columns up to the next multiple of 64 are -inf where they do not exist or are hidden.
-    __aicore__ inline void Apply(const Strip& s, const Block& block, uint32_t blockRow)
+    // How the windows cut so many columns of a strip.
+    __aicore__ inline StripCut CutOf(const Block& block, uint32_t blockRow, uint32_t rows, uint32_t cols) const
     {
-        const StripCut cut = windows_.CutOf(s, block, blockRow);
+        return windows_.CutOf(block, blockRow, rows, cols);
+    }
+
+    // What the pitch of a strip must be a multiple of.
+    __aicore__ inline uint32_t PitchAlignElems(const StripCut& cut) const
+    {
+        return TakesWholeRows(cut) ? MASK_ROW_ALIGN_ELEMS : REPEAT_FP32_ELEMS;
+    }
+
+    // Afterwards columns up to the next multiple of 64 are -inf where they do not exist or are hidden.
+    __aicore__ inline void Apply(const Strip& s, const Block& block, uint32_t blockRow, const StripCut& cut)
+    {
         if (cut.nothing) {
             // The block is visible to other rows, but to none of this strip.
             AscendC::Duplicate(s.data, MASKED_SCORE, static_cast<int32_t>(s.rows * s.pitch));
@@ -62,8 +73,7 @@ public:
             AddAlibi({s.data[row * s.pitch], run.rows, s.cols, s.pitch}, block, run.token);
             row += run.rows;
         }
-        const bool wholeRows = windows_.TakesWholeRows(cut) || tensor_.TakesWholeRows();
-        const uint32_t end = RoundUp(s.cols, wholeRows ? MASK_ROW_ALIGN_ELEMS : REPEAT_FP32_ELEMS);
+        const uint32_t end = TakesWholeRows(cut) ? s.pitch : RoundUp(s.cols, REPEAT_FP32_ELEMS);
         if (end != s.cols) {
             FillColumns(s, end, MASKED_SCORE);
         }
@@ -74,6 +84,11 @@ public:
     }
 
 private:
+    __aicore__ inline bool TakesWholeRows(const StripCut& cut) const
+    {
+        return windows_.TakesWholeRows(cut) || tensor_.TakesWholeRows();
+    }
+
     // Nothing but a mask comes between the product and the maximum.
     __aicore__ inline bool KeepsScale() const
     {

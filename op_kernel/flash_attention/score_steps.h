@@ -76,14 +76,15 @@ public:
         m_->ringB.Publish(slotB);
         m_->ringB.Await(slotB);
         const uint32_t slotC = m_->turnC.Take();
-        Multiply(m_->Scores(slotC), m_->Query(slotA_), m_->Right(slotB), rows, cols, t.headDimQk, true,
-                 UNIT_TURN);  // [rows, cols]
+        const uint32_t without = RowsWithout(t, block_, row0, l1Col_ + l0Col_);
+        Multiply(m_->Scores(slotC), m_->Query(slotA_)[without * pitchQk], m_->Right(slotB), rows - without, cols,
+                 t.headDimQk, true, UNIT_TURN);  // [rows - without, cols]
         m_->ringB.Release(slotB);
-        const uint64_t slotS = static_cast<uint64_t>(block_.index % t.ring) * t.blockQ + row0;
+        const uint64_t slotS = static_cast<uint64_t>(block_.index % t.ring) * t.blockQ + row0 + without;
         WithExchangeType(t, [&](auto type) {
             const auto gmS = GmTensor<typename decltype(type)::Element>(m_->gmS);
-            StoreAccumulator(gmS[slotS * t.blockKv + l1Col_ + l0Col_], m_->Scores(slotC), rows, cols, t.blockKv,
-                             UNIT_TURN);
+            StoreAccumulator(gmS[slotS * t.blockKv + l1Col_ + l0Col_], m_->Scores(slotC), rows - without, cols,
+                             t.blockKv, UNIT_TURN);
         });
         Advance(l1Cols, cols);
         keys_.RunAhead();

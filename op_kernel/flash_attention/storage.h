@@ -64,7 +64,7 @@ struct UbMap {
     Buffer rowTmp;     // 2 x rowsPerVectorCore fp32: a strip's maxima, its sums
     Buffer lse;        // 2 x rowsPerVectorCore fp32: row statistics on their way to GM, or of a part from there
     Buffer lseSpread;  // rowsPerVectorCore x 8 fp32: the same, one 32 B block a row, for packed rows only
-    Buffer ramp;       // blockKv fp32: 0, 1, 2 ..., for ALiBi and the predicate only
+    Buffer ramp;       // blockKv fp32: 0, 1, 2 ..., for ALiBi only
     Buffer rescale;    // ring x rowsPerVectorCore fp32: exp(old max - new max) of each block in flight
 };
 
@@ -97,10 +97,7 @@ FASTATTN_HOST_DEVICE constexpr uint64_t MMaskBytes(uint32_t maskMode, uint32_t m
     const uint64_t side = 2 * static_cast<uint64_t>(maskBlock);
     return maskMode == MASK_TILING ? side * side / 8 : 0;
 }
-FASTATTN_HOST_DEVICE constexpr bool NeedsRamp(const FlashAttentionTiling& t)
-{
-    return t.hasAlibi != 0 || t.maskMode == MASK_PREDICATE;
-}
+FASTATTN_HOST_DEVICE constexpr bool NeedsRamp(const FlashAttentionTiling& t) { return t.hasAlibi != 0; }
 
 FASTATTN_HOST_DEVICE constexpr bool IsBooleanMask(uint32_t maskTensor)
 {
@@ -172,12 +169,12 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     const uint32_t leastRows = BLOCK_FP32_ELEMS * dimV * FLOAT_BYTES;  // of P·V, one Brcb
     map.s = PlaceAfter(0, MaxOf(scores * ExchangeBytes(t), leastRows), STAGES);
     map.sWide = PlaceAfter(map.s.EndBytes(), t.sExchange == EXCHANGE_FP32 ? 0 : scores * FLOAT_BYTES, 1);
-    map.p = PlaceAfter(map.sWide.EndBytes(), scores * HALF_BYTES, STAGES);
+    map.p = PlaceAfter(map.sWide.EndBytes(), scores * HALF_BYTES, t.pSlots);
     map.o = PlaceAfter(map.p.EndBytes(), RowsPerVectorCore(t.blockQ) * dimV * FLOAT_BYTES, 1);
     const uint32_t tensorBytes = scores * MaskElementBytes(t.maskTensor);
     const bool boolean = IsBooleanMask(t.maskTensor);
     map.mask = PlaceAfter(map.o.EndBytes(), MaxOf(t.maskMode == MASK_TILING ? scores / 8 : 0, tensorBytes), STAGES);
-    map.maskBits = PlaceAfter(map.mask.EndBytes(), boolean || t.maskMode == MASK_PREDICATE ? scores / 8 : 0, 1);
+    map.maskBits = PlaceAfter(map.mask.EndBytes(), boolean ? scores / 8 : 0, 1);
     map.maskHalf = PlaceAfter(map.maskBits.EndBytes(), boolean ? scores * HALF_BYTES : 0, 1);
     map.wide = PlaceAfter(map.maskHalf.EndBytes(), NeedsWide(t) ? t.stripRows * REPEAT_BYTES : 0, 1);
     map.eighths = PlaceAfter(map.wide.EndBytes(), scores / BLOCK_FP32_ELEMS * FLOAT_BYTES, REDUCTIONS);
@@ -193,6 +190,12 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     map.ramp = PlaceAfter(map.rescale.EndBytes(), NeedsRamp(t) ? t.blockKv * FLOAT_BYTES : 0, 1);
     map.lseSpread = PlaceAfter(map.ramp.EndBytes(), t.packGqa != 0 ? RowsPerVectorCore(t.blockQ) * BLOCK_BYTES : 0, 1);
     return map;
+}
+
+// Where the last buffer of UB ends.
+FASTATTN_HOST_DEVICE constexpr uint32_t UbEndBytes(const FlashAttentionTiling& t)
+{
+    return MakeUbMap(t).lseSpread.EndBytes();
 }
 
 FASTATTN_HOST_DEVICE constexpr WorkspaceMap MakeWorkspaceMap(const FlashAttentionTiling& t)

@@ -18,7 +18,7 @@ enum ElementType : uint32_t { FP16 = 0, BF16 = 1 };
 // How the windows (and causality) reach the scores of a block that they cut.
 enum MaskMode : uint32_t {
     MASK_TILING = 0,     // bits of the M-mask, read from GM
-    MASK_PREDICATE = 1,  // column indices compared with each row's bounds, nothing read
+    MASK_PREDICATE = 1,  // each row's hidden columns overwritten by lane masks, nothing read
     MASK_FULL = 2,       // the attnMask operand, an S x S tensor, holds them
 };
 
@@ -103,6 +103,7 @@ struct FlashAttentionTiling {
     uint32_t l0TileKv;    // keys of one L0 tile, multiple of 16
     uint32_t interleave;  // 1: the cube core alternates between tiles of Q·K^T and P·V; 0: whole blocks of either
     uint32_t stripRows;   // score rows that a vector core holds in UB at a time, multiple of 8
+    uint32_t pSlots;      // strips of probabilities in UB: 2, or 1 where the vector core waits for a strip's way to GM
 
     // Windows: MaskMode; the side of the tiling-mask's M-mask is 2 * maskBlock.
     uint32_t maskMode;

@@ -171,8 +171,10 @@ private:
     // blockRow: row within the block; row: row within this core's share.
     __aicore__ inline void SoftmaxStrip(const Block& block, uint32_t blockRow, uint32_t row, uint32_t rows)
     {
-        const uint32_t cols = ColumnsOfTile(*tiling_, block, blockRow);
-        const uint32_t pitch = static_cast<uint32_t>(RoundUp(cols, MASK_ROW_ALIGN_ELEMS));
+        const uint32_t cols = ColumnsOfStrip(*tiling_, block, blockRow);
+        const uint32_t stored = ColumnsOfTile(*tiling_, block, blockRow);  // of P, from `cols` on zeros
+        const StripCut cut = modifiers_.CutOf(block, blockRow, rows, cols);
+        const auto pitch = static_cast<uint32_t>(RoundUp(stored, modifiers_.PitchAlignElems(cut)));
         const bool widens = tiling_->sExchange != EXCHANGE_FP32;
         const uint32_t slot = ringS_.Acquire();
         Strip s{widens ? Ub<float>(ub_.sWide, 0) : Ub<float>(ub_.s, slot), rows, cols, pitch};
@@ -180,7 +182,7 @@ private:
         if (widens) {
             ringS_.Release(slot);
         }
-        modifiers_.Apply(s, block, blockRow);
+        modifiers_.Apply(s, block, blockRow, cut);
         s.cols = static_cast<uint32_t>(RoundUp(cols, REPEAT_FP32_ELEMS));
 
         const UbFloat spread = Ub<float>(ub_.broadcast, 0);  // [rows, 8]
@@ -188,7 +190,7 @@ private:
         UpdateRowMax(block, row, rows, spread);
         ScaleAndShiftRows(s, Ub<float>(ub_.scale, 0), spread);
         ExpRows(s);
-        StoreProbabilities(s, cols, block, blockRow);
+        StoreProbabilities(s, stored, block, blockRow);
         BeginSums(block, row, s);
         if (!widens) {
             ringS_.Release(slot);
@@ -304,6 +306,9 @@ private:
         const uint32_t slot = ring.Acquire();
         const auto p = Ub<T>(ub_.p, slot);
         NarrowRows(p, s.pitch, s);
+        if (s.cols < cols) {
+            ClearColumns(p, s, cols);
+        }
         ring.Publish(slot);
         ring.Await(slot);
         const uint32_t tile = tiling_->l1TileP;
@@ -316,6 +321,17 @@ private:
                                            (tile - width) * HALF_BYTES, 0));
         }
         ring.Release(slot);
+    }
+
+    // Columns s.cols ... end-1 of every row = 0, 16 bits each; both ends multiples of 16.
+    __aicore__ inline void ClearColumns(const AscendC::LocalTensor<T>& p, const Strip& s, uint32_t end)
+    {
+        const auto words = p.template ReinterpretCast<uint16_t>();
+        constexpr uint32_t LANES = REPEAT_BYTES / HALF_BYTES;
+        for (uint32_t col = s.cols; col < end; col += LANES) {
+            const uint64_t lanes = end - col < LANES ? end - col : LANES;
+            AscendC::Duplicate(words[col], static_cast<uint16_t>(0), lanes, s.rows, 1, s.pitch / C0_B16_ELEMS);
+        }
     }
 
     enum RowTmpSlot : uint32_t { MAXIMA, SUMS };

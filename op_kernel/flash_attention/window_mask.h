@@ -1,6 +1,6 @@
 // Hides what causality and the windows hide from a strip of scores. Where a row's bits come from is the tiling's
-// `mask`: read from the M-mask (tiling), made by comparing column indices with the row's bounds (predicate), or not
-// needed because the mask tensor has them (full; mask_tensor.h).
+// `mask`: read from the M-mask (tiling), not needed because a row's hidden columns are known (predicate), or because
+// the mask tensor has them (full; mask_tensor.h).
 // Source: FastAttention (arXiv 2410.16663), tiling-mask; FlashAttention-2's windows, aligned to the sequences' ends.
 #pragma once
 #include "mask_tensor.h"
@@ -26,13 +26,13 @@ public:
         gmMask_.SetGlobalBuffer((__gm__ uint8_t*)constants);
     }
 
-    __aicore__ inline StripCut CutOf(const Strip& s, const Block& block, uint32_t blockRow) const
+    __aicore__ inline StripCut CutOf(const Block& block, uint32_t blockRow, uint32_t rows, uint32_t cols) const
     {
         StripCut cut{true, false, false};
-        for (uint32_t row = 0; row < s.rows;) {
-            const HeadRun run = RunAt(block.piece.queries.tokens, blockRow + row, blockRow + s.rows);
-            const MaskKind right = MakeMaskWindow(block.deltaRight + run.token, run.rows, s.cols).kind;
-            const MaskKind hidden = HiddenWindow(block, run, s.cols).kind;
+        for (uint32_t row = 0; row < rows;) {
+            const HeadRun run = RunAt(block.piece.queries.tokens, blockRow + row, blockRow + rows);
+            const MaskKind right = MakeMaskWindow(block.deltaRight + run.token, run.rows, cols).kind;
+            const MaskKind hidden = HiddenWindow(block, run, cols).kind;
             cut.nothing = cut.nothing && (right == MaskKind::SKIPPED || hidden == MaskKind::VISIBLE);
             cut.right = cut.right || right != MaskKind::VISIBLE;
             cut.left = cut.left || hidden != MaskKind::SKIPPED;
@@ -44,7 +44,7 @@ public:
     // Bits select over whole rows of the pitch, which must hold something.
     __aicore__ inline bool TakesWholeRows(const StripCut& cut) const
     {
-        return tiling_->maskMode != MASK_FULL && (cut.right || cut.left);
+        return tiling_->maskMode == MASK_TILING && (cut.right || cut.left);
     }
 
     __aicore__ inline void Apply(const Strip& s, const Block& block, uint32_t blockRow, const StripCut& cut)
@@ -56,13 +56,11 @@ public:
             if (cut.left) {
                 SelectWindow(s, block, blockRow, true);
             }
-        } else if (tiling_->maskMode == MASK_PREDICATE) {
-            if (cut.right) {
-                SelectCompared(s, block, blockRow, block.deltaRight, AscendC::CMPMODE::LE);
+        } else if (tiling_->maskMode == MASK_PREDICATE && (cut.right || cut.left)) {
+            for (uint32_t row = 0; row < s.rows; ++row) {
+                HideColumns(s, row, block, RunAt(block.piece.queries.tokens, blockRow + row, blockRow + s.rows).token);
             }
-            if (cut.left) {
-                SelectCompared(s, block, blockRow, block.deltaLeft, AscendC::CMPMODE::GE);
-            }
+            Ordered();
         }
     }
 
@@ -107,20 +105,47 @@ private:
         ring_->Release(slot);
     }
 
-    // Keeps column c of token t iff c <= (or >=) t + delta. The ramp's values are integers below 2^24, and so are the
-    // bounds that matter, those among them: the comparison is exact.
-    __aicore__ inline void SelectCompared(const Strip& s, const Block& block, uint32_t blockRow, int64_t delta,
-                                          AscendC::CMPMODE mode)
+    // A row keeps the columns from token + deltaLeft to token + deltaRight: the others, up to the next multiple of 64,
+    // become -inf. Groups of 64 that an edge cuts take a mask of lanes.
+    __aicore__ inline void HideColumns(const Strip& s, uint32_t row, const Block& block, uint32_t token)
     {
-        const auto bits = Ub<uint8_t>(ub_.maskBits, 0);
-        const UbFloat ramp = Ub<float>(ub_.ramp, 0);
-        AscendC::ResetMask();  // comparisons take the mask as they find it
-        for (uint32_t row = 0; row < s.rows; ++row) {
-            const uint32_t token = RunAt(block.piece.queries.tokens, blockRow + row, blockRow + s.rows).token;
-            AscendC::Compares(bits[row * s.pitch / 8], ramp, static_cast<float>(delta + token), mode, s.pitch);
+        const UbFloat scores = s.data[row * s.pitch];
+        const uint32_t end = RoundUp(s.cols, REPEAT_FP32_ELEMS);
+        const uint32_t shown = Within(block.deltaLeft + token, end);        // first column
+        const uint32_t hidden = Within(block.deltaRight + token + 1, end);  // first column behind
+        const uint32_t shownLane = shown % REPEAT_FP32_ELEMS;
+        const uint32_t hiddenLane = hidden % REPEAT_FP32_ELEMS;
+        HideLanes(scores, shown, (uint64_t{1} << shownLane) - 1);
+        Hide(scores, 0, shown / REPEAT_FP32_ELEMS);
+        if (hidden < end) {
+            HideLanes(scores, hidden, ~uint64_t{0} << hiddenLane);
+            Hide(scores, hidden / REPEAT_FP32_ELEMS + 1, end / REPEAT_FP32_ELEMS);
         }
-        Ordered();
-        SelectRows(s, bits);
+    }
+
+    __aicore__ inline uint32_t Within(int64_t col, uint32_t end) const
+    {
+        return col <= 0 ? 0 : col < end ? static_cast<uint32_t>(col) : end;
+    }
+
+    // Groups begin ... end-1 of a row.
+    __aicore__ inline void Hide(const UbFloat& scores, uint32_t begin, uint32_t end)
+    {
+        if (begin < end) {
+            AscendC::Duplicate(scores[begin * REPEAT_FP32_ELEMS], MASKED_SCORE,
+                               static_cast<uint64_t>(REPEAT_FP32_ELEMS), end - begin, 1,
+                               REPEAT_FP32_ELEMS / BLOCK_FP32_ELEMS);
+        }
+    }
+
+    // Lanes of a row's group of 64 that holds a column.
+    __aicore__ inline void HideLanes(const UbFloat& scores, uint32_t col, uint64_t lanes)
+    {
+        if (lanes != 0) {
+            uint64_t mask[2] = {lanes, 0};
+            AscendC::Duplicate(scores[col / REPEAT_FP32_ELEMS * REPEAT_FP32_ELEMS], MASKED_SCORE, mask, 1, 1,
+                               REPEAT_FP32_ELEMS / BLOCK_FP32_ELEMS);
+        }
     }
 
     const FlashAttentionTiling* tiling_ = nullptr;

@@ -105,6 +105,15 @@ __aicore__ inline uint32_t ColumnsOfTile(const FlashAttentionTiling& t, const Bl
 {
     return ColumnsOfTile(t, block.piece.queries, {block.cols, block.deltaRight}, row);
 }
+__aicore__ inline uint32_t ColumnsOfStrip(const FlashAttentionTiling& t, const Block& block, uint32_t row)
+{
+    return ColumnsOfStrip(t, block.piece.queries, {block.cols, block.deltaRight}, row);
+}
+__aicore__ inline uint32_t RowsWithout(const FlashAttentionTiling& t, const Block& block, uint32_t tileRow,
+                                       uint32_t col)
+{
+    return RowsWithout(t, block.piece.queries, {block.cols, block.deltaRight}, tileRow, col);
+}
 
 // Element offset of a token of a head in an operand; start is the sequence's first token.
 __aicore__ inline uint64_t TokenOffset(const TensorStrides& strides, const Piece& piece, uint32_t start, uint32_t token,

@@ -176,7 +176,7 @@ CASES: tuple[Case, ...] = (
     ),
     AttentionCase(1, 16, 4000, 1, 1, 64),  # keys of one task split between groups
     AttentionCase(2, 5, 300, 8, 2, 64, causal=True, features=(("has_sinks", True),)),  # heads packed into one block
-    AttentionCase(1, 100, 300, 2, 2, 64, causal=True, tiling=(("mask", "predicate"),)),
+    AttentionCase(1, 100, 300, 2, 2, 64, causal=True, tiling=(("mask", "tiling"),)),
     AttentionCase(1, 100, 300, 2, 2, 64, causal=True, tiling=(("mask", "full"),)),
     AttentionCase(1, 100, 300, 2, 2, 80, tiling=(("s_exchange", "fp16"),)),
     AttentionCase(1, 100, 300, 2, 2, 40, causal=True, dtype="bf16", tiling=(("s_exchange", "bf16"),)),
