@@ -16,10 +16,10 @@ namespace fastattn {
 namespace {
 
 // Fitted to simulated cycles, 910B2, causal and windowed problems of 1 to 8 heads with 1K to 17K keys, d = 64 and 128.
-// The times at which core groups end ask for 0 to 3 columns a block and 1 to 5 a task: its bytes, and what the
+// The times at which core groups end ask for 0 to 3 columns a block and 1 to 3 a task: its bytes, and what the
 // pipelines lose when the query block changes.
 constexpr double FILLED_PAIRS = 0.5e6;     // of query and key a group: from there on the ports set the pace
-constexpr double TASK_CHANGE_COLUMNS = 3;  // where they do
+constexpr double TASK_CHANGE_COLUMNS = 1;  // where they do
 constexpr double LEAST_TASK_COLUMNS = 2;   // where they do not
 
 double PairsPerGroup(const FlashAttentionTiling& t, const SocSpec& soc)
