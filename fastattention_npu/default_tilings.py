@@ -3,6 +3,10 @@
 A file says what was simulated (class_tuning.py). Its tiling is used where it fits and its modelled cost over that of
 op_host's own choice is within the bound below which the simulator found it faster; elsewhere, and for problems of a
 kind that was not simulated, op_host chooses.
+
+configs/tiling/<soc>/allreduce/<layer class>.yaml, made with `fastattn tune --layers`, has the token blocks of a
+tensor-parallel layer. They follow from all of its sizes, so a class is one layer at one length; where op_host's own
+blocks were as fast in simulation its file has none.
 """
 
 from collections.abc import Mapping
@@ -11,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .config import load_tiling
+from .config import TilingConfig, load_tiling
 from .yaml_file import config_root, read_mapping
 
 MOST_KEYS = {"1k": 1024, "2k": 2048, "4k": 4096}  # of a class; more are 16k
@@ -64,3 +68,30 @@ def default_tiling(problem: Mapping[str, Any], soc: str) -> DefaultTiling | None
     if not is_plain(problem):
         return None
     return _load(config_root() / "tiling" / soc / f"{shape_class(problem)}.yaml")
+
+
+def layer_class(problem: Mapping[str, Any], hidden: int, ranks: int) -> str | None:
+    """The class of one rank's problem (op_host's words) with an AllReduce behind it: all that its time depends on; None
+    for a kind that was not simulated."""
+    s, d = problem["s_q"], problem["d"]
+    windowed = problem.get("window_left", -1) >= 0 or problem.get("window_right", -1) >= 0
+    one_sequence = problem["b"] == 1 and problem["s_kv"] == s and problem.get("total_q", s) == s  # packed or not
+    if windowed or not one_sequence or (problem.get("d_v") or d) != d:
+        return None
+    mask = "causal" if problem.get("causal") else "full"
+    return f"r{ranks}_hidden{hidden}_h{problem['h_q']}_kv{problem['h_kv']}_d{d}_{mask}_s{s}"
+
+
+def layer_folder(soc: str) -> Path:
+    return config_root() / "tiling" / soc / "allreduce"
+
+
+@cache
+def _load_layer(path: Path) -> TilingConfig | None:
+    tiling = load_tiling(path) if path.is_file() else None
+    return tiling if tiling and tiling.fused else None
+
+
+def default_layer_tiling(name: str | None, soc: str) -> TilingConfig | None:
+    """The shipped token blocks of a layer class on the SoC of that name; None if there are none."""
+    return _load_layer(layer_folder(soc) / f"{name}.yaml") if name else None

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from fastattention_npu._native import core
-from fastattention_npu.bench.allreduce_bound import Problem, least, needed, speedup, terms
+from fastattention_npu.bench.allreduce_bound import needed, speedup, terms
 from fastattention_npu.cli.main import main
+from fastattention_npu.distributed.block_model import Problem, least, near_least
 
 GRANULE = 128
 
@@ -57,6 +59,20 @@ def test_least_of_all_schedules(seed: int) -> None:
     us, blocks = least(Problem.of(problem))
     assert us == pytest.approx(min(time_us(problem, each) for each in every_schedule(problem["tokens"])), rel=1e-9)
     assert us == pytest.approx(time_us(problem, list(blocks)), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_near_least_has_the_least_of_each_number_of_blocks(seed: int) -> None:
+    problem = small_problem(seed)
+    all_us: dict[int, float] = {}
+    for each in every_schedule(problem["tokens"]):
+        all_us[len(each)] = min(time_us(problem, each), all_us.get(len(each), math.inf))
+    limit = 1.1 * min(all_us.values())
+    found = near_least(Problem.of(problem), 0.1)
+    assert found == sorted(found)
+    assert {len(blocks): us for us, blocks in found} == pytest.approx(
+        {count: us for count, us in all_us.items() if us <= limit}, rel=1e-9
+    )
 
 
 def test_a_schedule_that_is_not_the_least_is_noticed() -> None:

@@ -56,7 +56,7 @@ def _blocks(row: Mapping[str, Any]) -> str:
     tile = " x ".join(map(str, row["tile"]))
     return (
         f"token blocks {blocks}, {row['block_dim']} core groups, projection tiles {tile} (rows, columns, depth), "
-        f"{row['tiles_per_step']} between two level-1 blocks"
+        f"{row['tiles_per_step']} between two level-1 blocks; chosen by {row['chosen_by']}"
     )
 
 

@@ -1,4 +1,7 @@
-"""`fastattn tune`: searches a tiling for a shape, modelled cost first, then simulation, and writes a tiling file."""
+"""`fastattn tune`: searches a tiling for a shape, modelled cost first, then simulation, and writes a tiling file.
+
+A shape with `allreduce`, and --layers, are tune_layers.py's.
+"""
 
 import argparse
 import json
@@ -14,7 +17,7 @@ from ..default_tilings import shape_class
 from ..dispatch import DEFAULT_SOC, make_backend
 from ..errors import ConfigError, Reason
 from ..sim.launch import default_threads
-from . import tune_classes
+from . import tune_classes, tune_layers
 from .text import table
 from .tiling_file import write_tiling
 
@@ -28,9 +31,14 @@ def add_parser(commands: "argparse._SubParsersAction[Any]", positive: Any) -> No
         "-o", "--output", metavar="TILING.yaml", type=Path, help="tiling file to write; with --all a folder"
     )
     item.add_argument("--all", action="store_true", help="instead of a shape: the tiling of every class, as shipped")
-    item.add_argument("--classes", nargs="+", default=["*"], metavar="CLASS", help="with --all: these only; * allowed")
+    item.add_argument(
+        "--layers", action="store_true", help="instead of a shape: the token blocks of every tensor-parallel layer"
+    )
+    item.add_argument(
+        "--classes", nargs="+", default=["*"], metavar="CLASS", help="with --all or --layers: these only; * allowed"
+    )
     item.add_argument("--like", metavar="SOC", help="with --all: judge the tilings that ship for SOC, search nothing")
-    item.add_argument("--again", action="store_true", help="with --all: also what was made with this commit already")
+    item.add_argument("--again", action="store_true", help="also what was made with this commit already")
     item.add_argument("--tiling", metavar="FILE", help="tiling file or name: its fields stay, the others are searched")
     item.add_argument("--soc", default=DEFAULT_SOC, help=f"SoC file or name in configs/soc (default {DEFAULT_SOC})")
     item.add_argument("--threads", type=positive, help="simulations at a time (default all CPUs); changes no result")
@@ -40,25 +48,32 @@ def add_parser(commands: "argparse._SubParsersAction[Any]", positive: Any) -> No
 
 def command(options: argparse.Namespace) -> int:
     check_options(options)
+    if options.layers:
+        return tune_layers.command(options)
     return tune_classes.command(options) if options.all else tune_shape(options)
 
 
 def check_options(options: argparse.Namespace) -> None:
     reasons = []
-    if options.all and options.shape is not None:
-        reasons.append(Reason("SHAPE.yaml", options.shape, "left out with --all", "remove one of them"))
-    if options.all and options.json:
-        reasons.append(Reason("--json", True, "left out with --all", "read the files that it writes"))
-    if options.all and options.tiling is not None:
-        reasons.append(Reason("--tiling", options.tiling, "left out with --all", "tune a shape"))
-    if not options.all and options.shape is None:
-        reasons.append(Reason("SHAPE.yaml", "missing", "a shape file", "name one, or give --all"))
-    if not options.all and options.output is None:
+    if options.all and options.layers:
+        reasons.append(Reason("--layers", True, "left out with --all", "make one after the other"))
+    many = "--all" if options.all else "--layers" if options.layers else None
+    if many and options.shape is not None:
+        reasons.append(Reason("SHAPE.yaml", options.shape, f"left out with {many}", "remove one of them"))
+    if many and options.json:
+        reasons.append(Reason("--json", True, f"left out with {many}", "read the files that it writes"))
+    if many and options.tiling is not None:
+        reasons.append(Reason("--tiling", options.tiling, f"left out with {many}", "tune a shape"))
+    if not many and options.shape is None:
+        reasons.append(Reason("SHAPE.yaml", "missing", "a shape file", "name one, or give --all or --layers"))
+    if not many and options.output is None:
         reasons.append(Reason("--output", "missing", "a file to write", "add -o TILING.yaml"))
-    if not options.all and (options.again or options.like or options.classes != ["*"]):
+    if not many and (options.again or options.classes != ["*"]):
         reasons.append(
-            Reason("--again, --classes, --like", "given", "used with --all only", "add --all or remove them")
+            Reason("--again, --classes", "given", "used with --all or --layers only", "add one or remove them")
         )
+    if options.like and not options.all:
+        reasons.append(Reason("--like", options.like, "used with --all only", "add --all or remove it"))
     if reasons:
         raise ConfigError("fastattn tune cannot be used like this", reasons)
 
@@ -67,6 +82,8 @@ def tune_shape(options: argparse.Namespace) -> int:
     shape = load_shape(options.shape)
     backend = make_backend("sim", soc=options.soc, tiling=options.tiling)
     assert backend.soc is not None, "a sim backend has a SoC"
+    if shape.allreduce is not None:
+        return tune_layers.tune_layer(shape, backend, options)
     plan_shape(shape, backend)  # what cannot be planned is refused with the file's name
     problem = timed_problem(shape)
     fixed = dict(backend.tiling.fields) if backend.tiling else {}

@@ -3,10 +3,10 @@
 import argparse
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import tuning
 from ..bench.progress import progress
@@ -18,6 +18,7 @@ from ..yaml_file import config_root, read_mapping
 from .text import table
 from .tiling_file import write_tiling
 
+Of = TypeVar("Of")
 HEADER = ["class", "gain", "smallest", "largest", "used for", "tilings"]
 
 
@@ -25,7 +26,7 @@ def command(options: argparse.Namespace) -> int:
     """One class after the other, its simulations in parallel; a file is written as soon as its class is done."""
     soc = load_soc(options.soc)
     folder = options.output or config_root() / "tiling" / soc.name
-    todo = chosen_classes(options.classes)
+    todo = chosen_classes(options.classes, classes())
     commit = tuning.commit_of_checkout()
     rows = []
     for number, (name, problems) in enumerate(todo.items(), 1):
@@ -60,9 +61,8 @@ def tilings_of(soc: str, name: str) -> list[tuning.Fields]:
     return [fields] if fields else []
 
 
-def chosen_classes(patterns: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+def chosen_classes(patterns: Iterable[str], known: Mapping[str, Of]) -> dict[str, Of]:
     """The classes that match one of the patterns; ConfigError for a pattern that matches none."""
-    known = classes()
     reasons = [
         Reason("--classes", pattern, f"one of {', '.join(known)} or a pattern of them",
                did_you_mean(pattern, known, "name a class"))

@@ -25,7 +25,7 @@ from ..inputs import make_inputs
 from ..profiling import Profile
 from ..timeline import Timeline
 from ..trace import write_ranks_trace
-from .simulated import RankInputs, SimulatedRanks, plan_ranks, simulate_ranks
+from .simulated import RankInputs, SimulatedRanks, plan_ranks, rank_problem, simulate_ranks
 
 LINKS_PID = 2_000_000
 
@@ -79,7 +79,7 @@ def run_layer(shape: ShapeConfig, backend: Backend, seed: int = 0, **options: An
     if backend.name != "sim":
         raise ConfigError(f"{shape.source}: with allreduce this command runs on backend sim, not {backend.name}")
     arguments = [make_inputs(shape, seed + rank) for rank in range(_ranks(shape))]
-    inputs, bias = _rank_inputs(shape, arguments, seed)
+    inputs, bias = draw_inputs(shape, arguments, seed)
     start = time.perf_counter()
     result = _simulate(shape, backend, inputs, bias, options)
     wall_s = time.perf_counter() - start
@@ -95,9 +95,9 @@ def run_layer(shape: ShapeConfig, backend: Backend, seed: int = 0, **options: An
 
 def plan_layer(shape: ShapeConfig, backend: Backend) -> dict[str, Any]:
     """op_host's plan of rank 0: token blocks, tiles, modelled times."""
-    inputs, bias = _rank_inputs(shape, [make_inputs(shape, device="meta")], 0)
+    inputs, bias = rank_inputs(shape, "meta")
     assert backend.soc is not None, "a sim backend has a SoC"
-    call = _call(shape) | {"soc": backend.soc, "tiling": backend.tiling}
+    call = call_of(shape) | {"soc": backend.soc, "tiling": backend.tiling}
     return dict(plan_ranks(inputs, bias, count=_ranks(shape), **call)[0])
 
 
@@ -136,17 +136,29 @@ def _simulate(
 ) -> SimulatedRanks:
     assert backend.soc is not None, "a sim backend has a SoC"
     settings = {"checks": backend.checks} | ({"threads": backend.threads} if backend.threads else {}) | options
-    return simulate_ranks(inputs, bias, soc=backend.soc, tiling=backend.tiling, options=settings, **_call(shape))
+    return simulate_ranks(inputs, bias, soc=backend.soc, tiling=backend.tiling, options=settings, **call_of(shape))
 
 
-def _call(shape: ShapeConfig) -> dict[str, Any]:
+def call_of(shape: ShapeConfig) -> dict[str, Any]:
+    """What simulate_ranks and plan_ranks take beside the tensors."""
     lengths = make_inputs(shape) if shape.seqlens_q is not None else {}
     call: dict[str, Any] = {"softmax_scale": shape.softmax_scale, "causal": shape.causal, "window": shape.window}
     names = ("cu_seqlens_q", "cu_seqlens_k", "max_seqlen_q", "max_seqlen_k")
     return call | {name: lengths[name] for name in names if name in lengths}
 
 
-def _rank_inputs(
+def rank_inputs(shape: ShapeConfig, device: str = "cpu") -> tuple[list[RankInputs], Tensor | None]:
+    """Rank 0's, which a plan and a timing look at."""
+    return draw_inputs(shape, [make_inputs(shape, device=device)], 0)
+
+
+def layer_problem(shape: ShapeConfig) -> dict[str, Any]:
+    """One rank's attention in op_host's words."""
+    call = {name: x for name, x in call_of(shape).items() if name != "cu_seqlens_k"}
+    return rank_problem(rank_inputs(shape, "meta")[0][0], **call)
+
+
+def draw_inputs(
     shape: ShapeConfig, arguments: list[dict[str, Any]], seed: int
 ) -> tuple[list[RankInputs], Tensor | None]:
     """Weights so that the sum over the ranks stays of size one."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from .._native import core
 from ..arguments import DTYPE_NAMES
 from ..config import SocConfig, TilingConfig, load_soc, load_tiling
+from ..default_tilings import default_layer_tiling, layer_class
 from ..dispatch import DEFAULT_SOC
 from ..errors import warn_of
 from ..kernel_call import device_constants, extent_bytes
@@ -79,8 +80,9 @@ def simulate_ranks(
         bias: (hidden,) of the same dtype; rank 0 adds it.
         softmax_scale, causal, window: as flash_attention; window is (left, right), negative for no limit.
         cu_seqlens_q, cu_seqlens_k: int32 (batch + 1,) with packed tensors (tokens, h, d); max_seqlen_*: the longest.
-        blocks: tokens of each block; None: op_host's cost model chooses, a single block where cutting loses.
-        tiles_per_step: projection tiles between two level-1 blocks of attention; None: op_host chooses.
+        blocks: tokens of each block; None: op_host's cost model chooses, a single block where cutting loses, or those
+            that ship for just this layer and SoC (default_tilings.py) where nothing else is overridden.
+        tiles_per_step: projection tiles between two level-1 blocks of attention; None: likewise.
         tiling: overrides of the attention tiling, as a file or a mapping; a file's token_blocks and tiles_per_step
             stand where the arguments are None.
         options: of the simulator: threads, checks, functional, kernel_library, listing, ...
@@ -109,9 +111,10 @@ def simulate_ranks(
         tiling=tiling,
         count=count,
     )
+    poison = bool((options or {}).get("functional", True))  # else nothing is written, and pages cost no memory
     outputs, operands, keep = [], [], []
     for rank, (inputs, plan) in enumerate(zip(ranks, plans, strict=True)):
-        tensors = _tensors(inputs, bias if rank == 0 else None, plan, cu_seqlens_q is not None)
+        tensors = _tensors(inputs, bias if rank == 0 else None, plan, cu_seqlens_q is not None, poison)
         for name, lengths in (("cu_seqlens_q", cu_seqlens_q), ("cu_seqlens_k", cu_seqlens_k)):
             if lengths is not None:
                 tensors[name] = lengths
@@ -153,36 +156,49 @@ def plan_ranks(
     blocks: Sequence[int] | None = None,
     tiles_per_step: int | None = None,
 ) -> list[dict[str, Any]]:
-    """op_host's plan of each rank, of `count`; looks at the tensors' sizes only. cu_seqlens_k is taken because a call
+    """op_host's plan of each rank, of `count`, and under `chosen_by` what it started from; looks at the tensors' sizes
+    only. cu_seqlens_k is taken because a call
     of simulate_ranks has it: max_seqlen_k says all of it that a plan needs."""
     if tiling is not None and not isinstance(tiling, (Mapping, TilingConfig)):
         tiling = load_tiling(tiling)
-    given = tiling.fused if isinstance(tiling, TilingConfig) else {}
-    blocks = given.get("token_blocks") if blocks is None else blocks
-    tiles_per_step = given.get("tiles_per_step") if tiles_per_step is None else tiles_per_step
+    problems = [
+        rank_problem(inputs, softmax_scale, causal, window, cu_seqlens_q, max_seqlen_q, max_seqlen_k)
+        for inputs in ranks
+    ]
+    sizes = [inputs.w_o.size(0) for inputs in ranks]
+    chosen_by = "op_host"
+    if tiling is None and blocks is None and tiles_per_step is None:
+        classes = {layer_class(problem, hidden, count) for problem, hidden in zip(problems, sizes, strict=True)}
+        tiling = default_layer_tiling(classes.pop(), soc.name) if len(classes) == 1 else None
+        if tiling is not None:
+            chosen_by = f"op_host from the shipped {soc.name}/allreduce/{Path(tiling.source).stem}"
+    elif isinstance(tiling, TilingConfig) and tiling.source:
+        chosen_by = f"op_host from {tiling.source}"
+    given = dict(tiling.fused) if isinstance(tiling, TilingConfig) else {}
+    arguments = {"token_blocks": blocks, "tiles_per_step": tiles_per_step}
+    given |= {key: value for key, value in arguments.items() if value is not None}
     overrides = dict(tiling.fields if isinstance(tiling, TilingConfig) else tiling or {})
     plans = []
-    for rank, inputs in enumerate(ranks):
-        problem = _problem(inputs, softmax_scale, causal, window, cu_seqlens_q, max_seqlen_q, max_seqlen_k)
-        fused: dict[str, Any] = {"hidden": inputs.w_o.size(0), "ranks": count}
-        fused["has_bias"] = bias is not None and rank == 0
-        if blocks is not None:
-            fused["blocks"] = list(blocks)
-        if tiles_per_step is not None:
-            fused["tiles_per_step"] = tiles_per_step
-        plans.append(core().plan_fused(problem, fused, soc.values(), overrides))
+    for rank, (problem, hidden) in enumerate(zip(problems, sizes, strict=True)):
+        fused: dict[str, Any] = {"hidden": hidden, "ranks": count, "has_bias": bias is not None and rank == 0}
+        if "token_blocks" in given:
+            fused["blocks"] = list(given["token_blocks"])
+        if "tiles_per_step" in given:
+            fused["tiles_per_step"] = given["tiles_per_step"]
+        plans.append(core().plan_fused(problem, fused, soc.values(), overrides) | {"chosen_by": chosen_by})
     return plans
 
 
-def _problem(
+def rank_problem(
     inputs: RankInputs,
-    softmax_scale: float | None,
-    causal: bool,
-    window: tuple[int, int],
-    cu_seqlens_q: Tensor | None,
-    max_seqlen_q: int,
-    max_seqlen_k: int,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window: tuple[int, int] = (-1, -1),
+    cu_seqlens_q: Tensor | None = None,
+    max_seqlen_q: int = 0,
+    max_seqlen_k: int = 0,
 ) -> dict[str, Any]:
+    """One rank's attention in op_host's words."""
     q, k, v = inputs.q, inputs.k, inputs.v
     problem: dict[str, Any] = {
         "h_q": q.size(-2),
@@ -201,8 +217,10 @@ def _problem(
     return problem | packed | {"s_q": max_seqlen_q, "s_kv": max_seqlen_k}
 
 
-def _tensors(inputs: RankInputs, bias: Tensor | None, plan: Mapping[str, Any], packed: bool) -> dict[str, Tensor]:
-    """The kernel's operands but for those that do not depend on the rank; outputs poisoned."""
+def _tensors(
+    inputs: RankInputs, bias: Tensor | None, plan: Mapping[str, Any], packed: bool, poison: bool
+) -> dict[str, Tensor]:
+    """The kernel's operands but for those that do not depend on the rank; poison: fills outputs with NaN."""
     q, v = inputs.q, inputs.v
     tokens = q.size(0) if packed else q.size(0) * q.size(1)
     hidden = inputs.w_o.size(0)
@@ -211,8 +229,11 @@ def _tensors(inputs: RankInputs, bias: Tensor | None, plan: Mapping[str, Any], p
         "partial": (tokens, hidden),
         "out": (tokens, hidden),
     }
-    tensors = {name: torch.full(shape, torch.nan, dtype=q.dtype) for name, shape in sizes.items()}
-    tensors["lse"] = torch.full((q.size(-2) * tokens,), torch.nan)
+    tensors = {name: torch.empty(shape, dtype=q.dtype) for name, shape in sizes.items()}
+    tensors["lse"] = torch.empty(q.size(-2) * tokens)
+    if poison:
+        for tensor in tensors.values():
+            tensor.fill_(torch.nan)
     tensors |= {"q": q, "k": inputs.k, "v": v, "weight": inputs.w_o}
     tensors = {name: tensor if name in sizes else tensor.contiguous() for name, tensor in tensors.items()}
     if bias is not None:
