@@ -55,6 +55,33 @@ MatmulTiling LinearTiling(const FusedProblem& problem, const FlashAttentionTilin
     return m;
 }
 
+// A tile of a block's rows is at least one fractal wide and deep: too much for the buffers of small attention tiles.
+Reasons CheckLinear(const MatmulTiling& m, const FlashAttentionTiling& t)
+{
+    const L1Map l1 = MakeL1Map(t);
+    const L0Map l0 = MakeL0Map(t);
+    const uint64_t leftBytes = uint64_t{m.baseM} * m.baseK * HALF_BYTES;
+    const uint64_t rightBytes = uint64_t{m.baseN} * m.baseK * HALF_BYTES;
+    const uint64_t sumBytes = uint64_t{m.baseM} * m.baseN * FLOAT_BYTES;
+    const struct {
+        const char* name;
+        uint64_t bytes;
+        const Buffer& buffer;
+    } needs[] = {{"projection's left tile in l1P", leftBytes, l1.p},
+                 {"projection's right tile in l1V", rightBytes, l1.v},
+                 {"projection's left tile in l0a", leftBytes, l0.a},
+                 {"projection's right tile in l0b", rightBytes, l0.b},
+                 {"projection's sums in l0c", sumBytes, l0.c}};
+    Reasons reasons;
+    for (const auto& need : needs) {
+        if (need.bytes <= need.buffer.slotBytes) continue;
+        reasons.push_back({need.name, std::to_string(need.bytes) + " B",
+                           "at most " + std::to_string(need.buffer.slotBytes) + " B, a slot of the attention",
+                           "raise l0_tile_q, l0_tile_kv or l1_tile_p, or lower block_q"});
+    }
+    return reasons;
+}
+
 // One operand of a tile on its way to L1, a row of each load in one burst.
 double LoadCycles(const SocSpec& soc, uint32_t rows, uint32_t k, uint32_t depth)
 {
@@ -198,14 +225,33 @@ TokenBlocks CutAtRounds(const TokenBlocks& blocks, int64_t tokens, int64_t round
     return RunsOf(cut).size() <= MAX_BLOCK_RUNS ? cut : blocks;
 }
 
-// What the kernel needs of an attention plan, whatever else is chosen.
+// What the kernel needs of an attention plan, whatever else is chosen: tasks in order of tokens, and the buffers that
+// both products of a query tile share, which the projection borrows.
+constexpr std::pair<const char*, int64_t> NEEDED_FIELDS[] = {{"schedule", TOKEN_ORDER}, {"interleave", 0}};
+
+Reasons CheckNeeded(const Overrides& overrides)
+{
+    Reasons reasons;
+    for (const auto& [name, value] : NEEDED_FIELDS) {
+        const auto given = overrides.find(name);
+        if (given != overrides.end() && given->second != value) {
+            reasons.push_back({name, std::to_string(given->second), std::to_string(value) + " for the fused AllReduce",
+                               "leave this field out"});
+        }
+    }
+    const auto mask = overrides.find("mask");
+    if (mask != overrides.end() && mask->second == MASK_FULL) {
+        reasons.push_back({"mask", "full", "tiling or predicate for the fused AllReduce, which takes no mask tensor",
+                           "leave this field out"});
+    }
+    return reasons;
+}
+
 Overrides KernelOverrides(const FusedProblem& problem, const SocSpec& soc, const Overrides& overrides)
 {
     Overrides forced = overrides;
-    forced["schedule"] = TOKEN_ORDER;
+    for (const auto& [name, value] : NEEDED_FIELDS) forced[name] = value;
     forced.try_emplace("block_dim", static_cast<int64_t>(soc.aicCores));
-    // The projection borrows the buffers that both products share, a query tile high.
-    forced["interleave"] = 0;
     const int64_t rows = std::min<int64_t>(problem.attention.sQ, FUSED_BLOCK_Q);
     forced.try_emplace("block_q",
                        static_cast<int64_t>(RoundUp(static_cast<uint64_t>(std::max<int64_t>(rows, 1)), FRACTAL_ROWS)));
@@ -222,6 +268,8 @@ Candidate MakeCandidate(const FusedProblem& problem, const SocSpec& soc, const O
 {
     Candidate c{MakePlan(problem.attention, soc, forced), {}, {}};
     c.linear = LinearTiling(problem, c.attention.tiling);
+    Reasons reasons = CheckLinear(c.linear, c.attention.tiling);
+    if (!reasons.empty()) throw Refusal("no plan of the fused AllReduce on " + soc.name, std::move(reasons));
     c.blocks = MakeBlockProblem(problem, c.attention.tiling, c.linear, c.attention.cost, soc);
     return c;
 }
@@ -250,6 +298,7 @@ Candidate BestCandidate(const FusedProblem& problem, const SocSpec& soc, const O
 FusedPlan MakeFusedPlan(const FusedProblem& problem, const SocSpec& soc, const Overrides& overrides)
 {
     Reasons reasons = CheckFused(problem);
+    for (const Reason& reason : CheckNeeded(overrides)) reasons.push_back(reason);
     if (!reasons.empty()) throw Refusal("no plan of the fused AllReduce on " + soc.name, std::move(reasons));
     const Candidate best = BestCandidate(problem, soc, KernelOverrides(problem, soc, overrides));
     const Plan& attention = best.attention;

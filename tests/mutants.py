@@ -13,6 +13,14 @@ PLAIN = Case(40, 600)
 TASKS = Case(70, 600, h_q=2)  # six tasks of three blocks on one core group
 # Both slots of L0C, 128 x 128 fp32 each, fill it to the last byte.
 FULL_L0C = Case(128, 256, d=128, tiling=SMALL_TILING | {"block_q": 128, "l0_tile_kv": 128, "interleave": 0})
+# Two query tiles a block, and keys that come into L1 128 at a time.
+LOADED_TOGETHER = Case(
+    256,
+    304,
+    causal=True,
+    d=64,
+    tiling=SMALL_TILING | {"block_q": 256, "l0_tile_q": 128, "l0_tile_kv": 128, "l1_tile_kv": 128},
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,16 @@ MUTANTS = {
         FULL_L0C,
         "refusal",
         "L0C",
+    ),
+    "query tile ends within loaded keys": Mutant(
+        Edit(
+            "flash_attention/visible_columns.h",
+            "least = MaxOf(together, REPEAT_FP32_ELEMS);",
+            "least = REPEAT_FP32_ELEMS;",
+        ),
+        LOADED_TOGETHER,
+        "wrong result",
+        "off by",
     ),
     "wrong ifTranspose": Mutant(
         Edit("common/cube_tiles.h", "p.ifTranspose = true;", "p.ifTranspose = false;"), PLAIN, "wrong result", "off by"

@@ -9,10 +9,10 @@ import yaml
 
 from fastattention_npu import reference
 from fastattention_npu.cli.main import main
-from fastattention_npu.config import load_tiling, shape_from_dict
+from fastattention_npu.config import TilingConfig, load_shape, load_tiling, shape_from_dict
 from fastattention_npu.dispatch import make_backend
-from fastattention_npu.distributed.layer import run_layer
-from fastattention_npu.errors import ConfigError
+from fastattention_npu.distributed.layer import plan_layer, run_layer
+from fastattention_npu.errors import ArgumentError, ConfigError
 from fastattention_npu.fuzz import judge, shrink
 from fastattention_npu.fuzz.problems import fused_case
 
@@ -84,6 +84,31 @@ def test_what_cannot_be_combined_is_refused(files: tuple[str, str], capsys: pyte
     assert "only attention_linear_allreduce has token blocks" in capsys.readouterr().err
     assert main(["report", files[0]]) == 2
     assert main(["run", files[0], "--backend", "cpu"]) == 2
+
+
+def test_a_tiling_file_of_attention_alone_is_refused_or_followed(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "attention.yaml"
+    path.write_text(yaml.safe_dump({"schedule": 1, "interleave": 1}))
+    assert main(["plan", files[0], "--tiling", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "schedule = 1: must be 3 for the fused AllReduce; leave this field out" in error
+    assert "interleave = 1: must be 0" in error
+    path.write_text(yaml.safe_dump({"block_kv": 512, "mask_block": 256}))
+    assert main(["plan", files[0], "--tiling", str(path)]) == 2
+    assert "mask_block = 256: must be at least" in capsys.readouterr().err
+    path.write_text(yaml.safe_dump({"mask": "predicate", "schedule": 3}))
+    assert main(["plan", files[0], "--tiling", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tile"]
+    for fields, words in (
+        ({"mask": "none"}, "mask = 'none'"),
+        ({"mask": "full"}, "mask = full: must be tiling or predicate"),
+        ({"block_p": 1, "ring": 1}, "(?s)2 reasons.*block_p.*ring = 1"),
+        ({"block_q": 32, "l0_tile_q": 16, "l0_tile_kv": 16}, "left tile in l0a = 1024 B: must be at most 512 B"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            plan_layer(load_shape(files[0]), make_backend("sim", tiling=TilingConfig(fields, "a test")))
 
 
 @pytest.mark.parametrize("wrong", [[], [40, 0], 40, [40, "60"], [True]])

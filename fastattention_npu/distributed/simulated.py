@@ -16,7 +16,7 @@ from ..arguments import DTYPE_NAMES
 from ..config import SocConfig, TilingConfig, load_soc, load_tiling
 from ..default_tilings import default_layer_tiling, layer_class
 from ..dispatch import DEFAULT_SOC
-from ..errors import warn_of
+from ..errors import ArgumentError, warn_of
 from ..kernel_call import device_constants, extent_bytes
 from ..sim.launch import default_threads
 
@@ -69,7 +69,7 @@ def simulate_ranks(
     blocks: Sequence[int] | None = None,
     tiles_per_step: int | None = None,
     soc: str | Path | SocConfig = DEFAULT_SOC,
-    tiling: str | Path | TilingConfig | Mapping[str, int] | None = None,
+    tiling: str | Path | TilingConfig | Mapping[str, int | str] | None = None,
     options: Mapping[str, Any] | None = None,
     stand_for: int | None = None,
 ) -> SimulatedRanks:
@@ -145,7 +145,7 @@ def plan_ranks(
     *,
     count: int,
     soc: SocConfig,
-    tiling: str | Path | TilingConfig | Mapping[str, int] | None = None,
+    tiling: str | Path | TilingConfig | Mapping[str, int | str] | None = None,
     softmax_scale: float | None = None,
     causal: bool = False,
     window: tuple[int, int] = (-1, -1),
@@ -185,7 +185,11 @@ def plan_ranks(
             fused["blocks"] = list(given["token_blocks"])
         if "tiles_per_step" in given:
             fused["tiles_per_step"] = given["tiles_per_step"]
-        plans.append(core().plan_fused(problem, fused, soc.values(), overrides) | {"chosen_by": chosen_by})
+        try:
+            plan = core().plan_fused(problem, fused, soc.values(), overrides)
+        except ValueError as error:
+            raise ArgumentError(str(error)) from error
+        plans.append(plan | {"chosen_by": chosen_by})
     return plans
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from .faults import illegal_case
-from .judge import Verdict
+from .judge import REFUSED_TILING, Verdict
 from .pool import Pool
 from .problems import Case, legal_case
 from .shrink import shrink
@@ -39,32 +39,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     start_s = time.monotonic()
     with Pool(options.jobs, options.limit) as pool:
         findings = []
+        refused = 0
         for done, (case, verdict) in enumerate(pool.map(cases), 1):
             if verdict["how"] != "ok":
                 findings.append((case, verdict))
                 print(f"{verdict['how']}: {case}\n    {verdict['text']}", flush=True)
+            refused += verdict == REFUSED_TILING
             if done % 100 == 0:
                 print(f"{done} of {len(cases)} problems, {time.monotonic() - start_s:.0f} s", flush=True)
         for i, (case, verdict) in enumerate(findings[: options.shrink]):
             write_failure(options.out, i, shrink(case, verdict, pool.judge), verdict)
     kinds = Counter((case["kind"], case["backend"]) for case in cases)
     counts = ", ".join(f"{n} {kind} on {backend}" for (kind, backend), n in sorted(kinds.items()))
-    print(f"{len(cases)} problems ({counts}), seed {options.seed}: {len(findings)} failures, "
+    print(f"{len(cases)} problems ({counts}; {refused} tilings refused), seed {options.seed}: {len(findings)} failures, "
           f"{time.monotonic() - start_s:.0f} s")  # fmt: skip
     return 1 if findings else 0
 
 
 def write_failure(folder: Path, number: int, case: Case, verdict: Verdict) -> Path:
-    """The minimal shape file, and its tiling file beside it where it needs one."""
+    """The minimal shape file, headed by the command that runs it, and its tiling file beside it where it needs one."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"failure_{number}.yaml"
     fault = f", fault {case['fault']}" if "fault" in case else ""
-    soc = f" --soc {case['soc']}" if case.get("soc") else ""
-    head = f"# {verdict['how']} on backend {case['backend']}{soc}, --seed {case['seed']}{fault}\n"
-    path.write_text(head + yaml.safe_dump(case["shape"], sort_keys=False))
+    words = ["fastattn run", path.name, "--backend", case["backend"]]
+    words += ["--soc", case["soc"]] if case.get("soc") else []
+    tiling = path.with_suffix(".tiling.yaml")
     if case.get("tiling"):
-        (folder / f"failure_{number}.tiling.yaml").write_text(yaml.safe_dump(case["tiling"], sort_keys=False))
+        tiling.write_text(yaml.safe_dump(case["tiling"], sort_keys=False))
+        words += ["--tiling", tiling.name]
+    words += ["--seed", str(case["seed"])]
+    path.write_text(f"# {verdict['how']}{fault}: {' '.join(words)}\n" + yaml.safe_dump(case["shape"], sort_keys=False))
     print(f"minimal: {path}\n{path.read_text()}", flush=True)
+    if case.get("tiling"):
+        print(f"with {tiling}\n{tiling.read_text()}", flush=True)
     return path
 
 

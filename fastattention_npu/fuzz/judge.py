@@ -7,8 +7,6 @@ import torch
 from .. import ops, reference  # noqa: F401  (ops defines torch.ops.fastattn)
 from .._native import core
 from ..arguments import check_arguments
-from ..config import FUSED_FIELDS, TilingConfig
-from ..dispatch import make_backend
 from ..distributed.layer import run_layer
 from ..errors import RefusedError
 from ..inputs import make_inputs
@@ -17,12 +15,15 @@ from ..shape_config import ShapeConfig, shape_from_dict
 from ..sim.launch import SimReport, launch_flash_attention
 from .faults import FAULTS
 from .problems import Case
+from .tilings import Fields, backend_of, planner
 
 POOL_SEEDS = (
     7  # more draws of a problem whose outputs are so few that the same-precision reference may be right by luck
 )
 Verdict = dict[str, str]  # how: ok, or the kind of finding; text
 OK: Verdict = {"how": "ok", "text": ""}
+# Not every tiling fits every problem. It is refused by op_host, before a launch; op_host's own choice must be right.
+REFUSED_TILING: Verdict = {"how": "ok", "text": "tiling refused"}
 
 
 def judge(case: Case) -> Verdict:
@@ -36,6 +37,9 @@ def judge(case: Case) -> Verdict:
 
 
 def judge_legal(case: Case) -> Verdict:
+    if case["tiling"] and not planner(case["shape"], case.get("soc"))(case["tiling"]):
+        own = judge_legal(case | {"tiling": {}})
+        return REFUSED_TILING if own == OK else own
     shape = shape_from_dict(case["shape"], "fuzz")
     outcomes = [_outcome(shape, case, case["seed"])]
     reasons = _reasons(outcomes)
@@ -57,14 +61,7 @@ def _outcome(shape: ShapeConfig, case: Case, seed: int) -> list[torch.Tensor]:
     same = reference.attention_same_precision(**arguments)
     if case["backend"] == "cpu":
         return [*torch.ops.fastattn.flash_attention(**arguments), *exact, *same]
-    tiling = TilingConfig(case["tiling"], "fuzz") if case["tiling"] else None
-    try:
-        out, lse, report = _simulate(arguments, tiling, case)
-    except RefusedError:
-        if tiling is None:
-            raise
-        # Not every tiling fits every problem; op_host's own choice must.
-        out, lse, report = _simulate(arguments, None, case)
+    out, lse, report = _simulate(arguments, case["tiling"], case)
     if report.figures.get("hazards", 0):
         raise core().SimulatorError(f"hazard: {report.figures['hazard_texts'][0]}")
     for text in report.figures.get("warning_texts", ()):
@@ -74,22 +71,17 @@ def _outcome(shape: ShapeConfig, case: Case, seed: int) -> list[torch.Tensor]:
 
 def _fused_outcome(shape: ShapeConfig, case: Case, seed: int) -> list[torch.Tensor]:
     """The same of all ranks' projection and AllReduce, whose lse nobody sees."""
-    fused = {key: case["tiling"][key] for key in FUSED_FIELDS if key in case["tiling"]}
-    fields = {key: x for key, x in case["tiling"].items() if key not in fused}
     settings = {"kernel_library": case["kernels"]} if case.get("kernels") else {}
-    backend = make_backend("sim", soc=case.get("soc"), tiling=TilingConfig(fields, "fuzz", fused), threads=1)
-    done = run_layer(shape, backend, seed, **settings)
+    done = run_layer(shape, backend_of(case.get("soc"), case["tiling"]), seed, **settings)
     if done.result.hazards:
         raise core().SimulatorError(f"hazard: {done.result.hazards[0]}")
     nothing = torch.zeros(1)
     return [done.tensors[0], nothing, done.tensors[1], nothing, done.tensors[2], nothing]
 
 
-def _simulate(
-    arguments: dict[str, Any], tiling: TilingConfig | None, case: Case
-) -> tuple[torch.Tensor, torch.Tensor, SimReport]:
+def _simulate(arguments: dict[str, Any], tiling: Fields, case: Case) -> tuple[torch.Tensor, torch.Tensor, SimReport]:
     """(out, lse, report) of the case's kernels, the package's own where it names none."""
-    backend = make_backend("sim", soc=case.get("soc"), tiling=tiling, threads=1)
+    backend = backend_of(case.get("soc"), tiling)
     q, k, v = (arguments[name] for name in "qkv")
     options = Options.from_names({name: x for name, x in arguments.items() if name not in "qkv"}, "fuzz")
     settings = {"kernel_library": case["kernels"]} if case.get("kernels") else {}
@@ -114,7 +106,7 @@ def judge_illegal(case: Case) -> Verdict:
         if case["backend"] == "cpu":
             torch.ops.fastattn.flash_attention(**arguments)
         else:
-            _simulate(arguments, None, case)
+            _simulate(arguments, {}, case)
     except RefusedError:
         return OK
     return {"how": "not refused", "text": f"fault {case['fault']!r} went through"}

@@ -1,11 +1,14 @@
 """Random legal problems over every feature: the content of a shape file, tiling fields, a backend and a seed.
 
-Sizes are small, so that a case takes a fraction of a second, and lie often at and around the borders of tiles.
+Sizes are small, so that a case takes a fraction of a second, and lie often at and around the borders of tiles. Half of
+the problems have a tiling of their own (tilings.py): op_host would choose most tilings for large problems only.
 """
 
 import random
 from itertools import pairwise
 from typing import Any
+
+from .tilings import drawn_tiling
 
 BORDERS = (1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129)
 LONG_BORDERS = (255, 256, 257, 300, 511, 513)
@@ -31,13 +34,33 @@ Case = dict[str, Any]
 
 
 FUSED_SHARE = 12  # one problem in so many is of several ranks with projection and AllReduce
+TALL = (100, 600)  # queries and keys of most problems with a tiling of their own
+TALL_SHARE = 0.8
+DRAWN_SHARE = 0.5  # of the problems on the simulator: with drawn tiling fields
 
 
 def legal_case(seed: int, index: int) -> Case:
     """Case number `index` of a seed; the same for the same numbers."""
-    if index % FUSED_SHARE == FUSED_SHARE - 1:
-        return fused_case(seed, index)
-    return attention_case(seed, index)
+    fused = index % FUSED_SHARE == FUSED_SHARE - 1
+    case = fused_case(seed, index) if fused else attention_case(seed, index)
+    rng = random.Random(f"tiling {seed} {index}")
+    if case["backend"] == "sim" and rng.random() < DRAWN_SHARE:
+        if not fused and rng.random() < TALL_SHARE:
+            _stretch(rng, case["shape"])
+        case["tiling"] = drawn_tiling(rng, case["shape"], case["soc"], case["tiling"])
+    return case
+
+
+def _stretch(rng: random.Random, shape: dict[str, Any]) -> None:
+    """Several query tiles a block, most of which the diagonal or a window cuts."""
+    for name in ("seqlens_q", "seqlens_k", "seqused_k"):
+        shape.pop(name, None)
+    shape["layout"] = "bshd" if shape["layout"] == "tnd" else shape["layout"]
+    shape |= {"b": 1, "s_q": rng.randint(*TALL), "s_kv": rng.randint(*TALL)}
+    if rng.random() < 0.8:
+        shape["causal"] = True
+    if rng.random() < 0.5:
+        shape["h_q"] = shape["h_kv"] = 1
 
 
 def fused_case(seed: int, index: int) -> Case:
@@ -98,6 +121,8 @@ def _sizes(rng: random.Random) -> dict[str, Any]:
     s_kv = rng.choice(BORDERS + LONG_BORDERS) if rng.random() < 0.6 else rng.randint(1, 350)
     if rng.random() < 0.15:
         s_q, s_kv = min(s_q, 70), rng.choice(MANY_BLOCKS)
+    elif rng.random() < 0.2:
+        s_q = rng.choice(LONG_BORDERS)  # several query tiles a block
     shape: dict[str, Any] = {"b": rng.choice((1, 1, 2, 3)), "s_q": s_q, "s_kv": s_q if rng.random() < 0.15 else s_kv}
     shape |= {"h_q": h_kv * rng.choice((1, 1, 2, 4)), "h_kv": h_kv, "d": d}
     if rng.random() < 0.3:

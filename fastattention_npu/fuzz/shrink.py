@@ -1,9 +1,8 @@
-"""Makes a failing case smaller while it fails in the same way: fewer keys in its shape, smaller numbers."""
+"""Makes a failing case smaller while it fails in the same way: fewer keys in its shape and tiling, smaller numbers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..config import FUSED_FIELDS
 from ..dispatch import DEFAULT_SOC
 from ..errors import ConfigError
 from ..shape_config import REQUIRED, shape_from_dict
@@ -50,9 +49,8 @@ def _usual_soc(case: Case) -> Iterator[Case]:
 def _drop_tiling(case: Case) -> Iterator[Case]:
     if case.get("tiling"):
         yield case | {"tiling": {}}
-    for key in FUSED_FIELDS:
-        if key in case.get("tiling", {}):
-            yield case | {"tiling": {name: x for name, x in case["tiling"].items() if name != key}}
+    for key in case.get("tiling", {}):
+        yield case | {"tiling": {name: x for name, x in case["tiling"].items() if name != key}}
 
 
 def _fewer_ranks(case: Case) -> Iterator[Case]:

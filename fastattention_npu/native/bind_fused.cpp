@@ -93,12 +93,13 @@ nb::dict PlanTokenBlocks(const nb::dict& values)
 }
 
 nb::dict PlanFused(const nb::dict& problemDict, const nb::dict& fused, const nb::dict& socDict,
-                   const std::map<std::string, int64_t>& overrides)
+                   const nb::dict& overrideValues)
 {
     const SocSpec soc = SocFromDict(socDict);
     Reasons reasons;
     FusedProblem problem;
     problem.attention = ProblemFromDict(problemDict, reasons);
+    const Overrides overrides = OverridesFromDict(overrideValues, reasons);
     if (!reasons.empty()) throw Refusal("no plan of the fused AllReduce on " + soc.name, std::move(reasons));
     Take(fused, "hidden", problem.hidden);
     Take(fused, "ranks", problem.ranks);

@@ -48,29 +48,6 @@ nb::dict LimitsDict()
     return rows;
 }
 
-// A number, or the name of one for fields whose values go by name.
-Overrides OverridesFromDict(nb::dict values, Reasons& reasons)
-{
-    Overrides overrides;
-    for (const auto& [key, value] : values) {
-        const std::string name = TextOf(key);
-        const TilingField* field = FindTilingField(name);
-        const bool named = field != nullptr && !field->names.empty();
-        std::optional<int64_t> number = AsInteger(value);
-        if (named && nb::isinstance<nb::str>(value)) {
-            number = ValueOfName(*field, TextOf(value));
-        }
-        if (number) {
-            overrides[name] = *number;
-        } else if (named) {
-            reasons.push_back({name, ReprOf(value), "one of " + JoinNames(*field), "use one of these names"});
-        } else {
-            reasons.push_back({name, ReprOf(value), "a 64-bit integer", "correct its type"});
-        }
-    }
-    return overrides;
-}
-
 nb::dict TilingDict(const FlashAttentionTiling& tiling)
 {
     nb::dict fields;
