@@ -2,23 +2,25 @@
 
 Cycles come from the simulator with the arithmetic left out (functional=False), cold L2, one launch with its cost.
 Baselines run in the same simulator: standard attention (three kernels through GM), unified tiling (level 1 = level 2)
-and the schedule of public packages. Everything is simulated; nothing was measured on a card.
+and the schedule of public packages. Everything is simulated; nothing was measured on a card. --check runs the plans of
+all rows, unified and public ones too, with the arithmetic and all checks (prefill_check.py) instead of timing them.
 """
 
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .._native import core
-from ..config import SocConfig, load_soc, load_tiling
+from ..config import SocConfig, TilingConfig, load_soc, load_tiling
 from ..dispatch import DEFAULT_SOC
 from ..kernel_call import plan_problem
 from ..sim.launch import default_threads
 from ..sim.timing import time_plan
 from ..tuning import commit_of_checkout
+from .prefill_check import CheckedInputs, check_plan
 from .progress import progress
 from .standard_attention import standard_cycles
 
@@ -51,6 +53,9 @@ class Case:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--quick", action="store_true", help="short sequences of one head only")
+    parser.add_argument(
+        "--check", action="store_true", help="compare results with float64 instead; status 1 if one is wrong"
+    )
     parser.add_argument("--soc", default=DEFAULT_SOC, help=f"SoC file or name in configs/soc (default {DEFAULT_SOC})")
     parser.add_argument("--threads", type=int, default=None, help="simulations at a time (default all CPUs)")
 
@@ -69,7 +74,7 @@ def cases(quick: bool) -> Iterator[Case]:
 def simulate(case: Case, soc: SocConfig) -> dict[str, Any]:
     """One row: the kernel's figures and the ratio of each baseline's cycles to its own."""
     problem, values = case.problem(), soc.values()
-    plan = plan_problem(problem, soc)
+    (_, _, plan), *baselines = plans(case, soc)
     cycles = time_plan(problem, plan, values)["cycles"]
     peak_macs = values["cores.aic"] * 16**3
     time_us = cycles / values["clock.mhz"]
@@ -81,14 +86,52 @@ def simulate(case: Case, soc: SocConfig) -> dict[str, Any]:
         "limit_cycles": round(limit), "bottleneck": plan["model"]["bottleneck"], "efficiency": limit / cycles,
         "chosen_by": plan["chosen_by"], "standard_cycles": round(sum(standard_cycles(problem, values))),
     }  # fmt: skip
-    for name in BASELINES:
-        baseline = core().plan(problem, values, dict(load_tiling(name).fields))
+    for name, _, baseline in baselines:
         row[f"{name}_cycles"] = round(time_plan(problem, baseline, values)["cycles"])
     return row | {f"over_{name}": row[f"{name}_cycles"] / row["cycles"] for name in ("standard", *BASELINES)}
 
 
+def plans(case: Case, soc: SocConfig) -> Iterator[tuple[str, TilingConfig | None, dict[str, Any]]]:
+    """(name, tiling, plan) of the kernel and of the baselines that are tilings of it."""
+    yield "chosen", None, plan_problem(case.problem(), soc)
+    for name in BASELINES:
+        tiling = load_tiling(name)
+        yield name, tiling, core().plan(case.problem(), soc.values(), dict(tiling.fields))
+
+
+def check(args: argparse.Namespace, soc: SocConfig) -> int:
+    """One line a plan; 0 if all are right."""
+    threads = args.threads or default_threads()
+    rows = []
+    for case in progress(iter(todo := list(cases(args.quick))), len(todo), "prefill, checked"):
+        data = CheckedInputs(case.problem())
+        for name, tiling, plan in plans(case, soc):
+            checked = check_plan(data, soc, tiling, plan, threads)
+            rows.append(asdict(case) | {"plan": name} | asdict(checked) | {"ok": not checked.reasons})
+            if not args.json:
+                print(check_line(rows[-1]), flush=True)
+    wrong = sum(not row["ok"] for row in rows)
+    commit = commit_of_checkout()
+    if args.json:
+        print(json.dumps({"figures": "simulated", "soc": soc.name, "commit": commit, "wrong": wrong, "rows": rows}))
+    else:
+        print(f"{soc.name}, commit {commit}: {len(rows)} plans with arithmetic and all checks, {wrong} wrong")
+    return 1 if wrong else 0
+
+
+def check_line(row: Mapping[str, Any]) -> str:
+    mask = "causal" if row["causal"] else "full"
+    text = (
+        f"{row['heads']:>2} heads d={row['d']:<3} {mask:<6} s={row['s']:<5} {row['plan']:<15} {row['rows']:>6} rows, "
+        f"max abs error {row['max_abs_err']:.2e} (PyTorch {row['ref_max_abs_err']:.2e})"
+    )
+    return "\n    ".join([f"{text} {'ok' if row['ok'] else 'WRONG'}", *row["reasons"]])
+
+
 def run(args: argparse.Namespace) -> int:
     soc = load_soc(args.soc)
+    if args.check:
+        return check(args, soc)
     todo = list(cases(args.quick))
     with ThreadPoolExecutor(args.threads or default_threads()) as pool:
         rows = list(progress(pool.map(lambda case: simulate(case, soc), todo), len(todo), "prefill, simulated"))

@@ -33,7 +33,10 @@ MANY = 1024  # values of which small ones are more likely besides; of fewer, lar
 
 
 def drawn_tiling(rng: random.Random, shape: Mapping[str, Any], soc: str | None, given: Mapping[str, Any]) -> Fields:
-    """Some fields drawn in the table's order (blocks before their tiles) or any, into a long problem's or op_host's. given: token_blocks and tiles_per_step, which stay."""
+    """Some fields drawn in the table's order (blocks before their tiles) or any, into a long problem's or op_host's.
+
+    given: token_blocks and tiles_per_step, which stay.
+    """
     rows = tiling_limits()
     fields = {name: given[name] for name in FUSED_FIELDS if name in given}
     names = rng.sample(sorted(rows), rng.choice((3, len(rows), len(rows), len(rows))))
@@ -63,7 +66,7 @@ def related_value(rng: random.Random, row: Limit, fields: Fields) -> int | str:
 
 
 def long_tiling(rng: random.Random, shape: Mapping[str, Any], soc: str | None) -> Fields:
-    """The fields that op_host chooses for as many heads and channels with long sequences; none where they do not fit."""
+    """The fields that op_host chooses for as many heads and channels with long sequences."""
     length = rng.choice(LENGTHS)
     sizes = {name: shape[name] for name in ("b", "h_q", "h_kv", "d", "dtype")} | {"s_q": length, "s_kv": length}
     sizes |= {"layout": "bshd", "causal": bool(shape.get("causal")), "d_v": shape.get("d_v", shape["d"])}
@@ -109,7 +112,7 @@ def planner(shape: Mapping[str, Any], soc: str | None) -> Callable[[Fields], boo
 
 
 def backend_of(soc: str | None, fields: Mapping[str, Any]) -> Backend:
-    """The simulator on one thread, with these fields as a tiling file would give them; without fields op_host's choice."""
+    """The simulator on one thread, with the fields as a tiling file would give them; without any, op_host's choice."""
     fused = {name: fields[name] for name in FUSED_FIELDS if name in fields}
     plain = {name: x for name, x in fields.items() if name not in fused}
     return replace(_simulator(soc), tiling=TilingConfig(plain, "fuzz", fused) if fields else None)
