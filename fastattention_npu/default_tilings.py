@@ -70,7 +70,7 @@ def default_tiling(problem: Mapping[str, Any], soc: str) -> DefaultTiling | None
     return _load(config_root() / "tiling" / soc / f"{shape_class(problem)}.yaml")
 
 
-def layer_class(problem: Mapping[str, Any], hidden: int, ranks: int) -> str | None:
+def layer_class(problem: Mapping[str, Any], hidden: int, ranks: int, bias: bool) -> str | None:
     """The class of one rank's problem (op_host's words) with an AllReduce behind it: all that its time depends on; None
     for a kind that was not simulated."""
     s, d = problem["s_q"], problem["d"]
@@ -79,7 +79,7 @@ def layer_class(problem: Mapping[str, Any], hidden: int, ranks: int) -> str | No
     if windowed or not one_sequence or (problem.get("d_v") or d) != d:
         return None
     mask = "causal" if problem.get("causal") else "full"
-    return f"r{ranks}_hidden{hidden}_h{problem['h_q']}_kv{problem['h_kv']}_d{d}_{mask}_s{s}"
+    return f"r{ranks}_hidden{hidden}_h{problem['h_q']}_kv{problem['h_kv']}_d{d}_{mask}_s{s}{'_bias' if bias else ''}"
 
 
 def layer_folder(soc: str) -> Path:

@@ -1,6 +1,7 @@
 """Token blocks tuned by simulation: the search, the files that ship, and where they are used."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from planning import CONFIGS
 
 from fastattention_npu import default_tilings
 from fastattention_npu.cli import tune_layers
@@ -22,6 +24,8 @@ SIZES = {"b": 1, "s_q": 2048, "s_kv": 2048, "h_q": 8, "h_kv": 1, "d": 128, "caus
 LAYER = SIZES | {"allreduce": {"ranks": 8, "hidden": 8192}}
 NAME = "r8_hidden8192_h8_kv1_d128_causal_s2048"
 SOC = load_soc("ascend910b2")
+SHIPPED = sorted((CONFIGS / "tiling").glob("*/allreduce/*.yaml"))
+SLOW = bool(os.environ.get("FASTATTN_TEST_SLOW"))
 
 
 @pytest.fixture
@@ -127,7 +131,7 @@ def planned(**changes: Any) -> dict[str, Any]:
     size = (tokens,) if packed else (1, tokens)
     q, k = (torch.empty(*size, h, 128, dtype=torch.float16, device="meta") for h in (8, kv_heads))
     ranks = [RankInputs(q, k, k, torch.empty(8192, 8 * 128, dtype=torch.float16, device="meta"))]
-    return plan_ranks(ranks, None, **call)[0]
+    return plan_ranks(ranks, call.pop("bias", None), **call)[0]
 
 
 def test_shipped_blocks_are_used_for_their_own_layer_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -140,6 +144,7 @@ def test_shipped_blocks_are_used_for_their_own_layer_only(monkeypatch: pytest.Mo
     assert (plan["blocks"], plan["tiles_per_step"]) == ([1000, 1048], 3)
     assert plan["chosen_by"] == f"op_host from the shipped ascend910b2/allreduce/{NAME}"
     others = [{"causal": False}, {"count": 4}, {"tokens": 2049}, {"kv_heads": 2}, {"window": (100, 0)}]
+    others += [{"bias": torch.zeros(8192)}]
     others += [{"soc": load_soc("ascend910b3")}, {"blocks": [2048]}, {"tiles_per_step": 5}, {"tiling": TilingConfig()}]
     for changes in others:
         plan = planned(**changes)
@@ -157,3 +162,29 @@ def test_shipped_blocks_are_used_for_their_own_layer_only(monkeypatch: pytest.Mo
     file.write_text("tuned: {layer_class: none}\n")
     assert planned()["chosen_by"] == "op_host"
     default_tilings._load_layer.cache_clear()
+
+
+def test_every_layer_that_ships_has_a_file() -> None:
+    assert {file.stem for file in SHIPPED if file.parts[-3] == "ascend910b2"} == set(tune_layers.shipped_layers())
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: f"{file.parts[-3]}-{file.stem}")
+def test_shipped_blocks_are_used_and_not_slower_than_op_hosts(file: Path) -> None:
+    tuned = yaml.safe_load(file.read_text())["tuned"]
+    shape, soc = tune_layers.shipped_layers()[file.stem], load_soc(file.parts[-3])
+    assert (tuned["layer_class"], tuned["soc"]) == (file.stem, soc.name)
+    assert tuned["commit"].isalnum(), "made with a commit, without changes beside it"
+    fused = load_tiling(file).fused
+    if not fused:
+        assert tuned["simulated_us"] >= tuned["simulated_us_before"] / tune_layers.GAIN
+        return
+    shipped = default_tilings.default_layer_tiling(file.stem, soc.name)
+    assert shipped is not None
+    assert shipped.fused == fused
+    assert sum(fused["token_blocks"]) == shape.s_q
+    if shape.s_q > 8192 and not SLOW:
+        return  # seconds for each simulation
+    run = layer_run(shape, soc, None)
+    own, used = timed(run(None, None)), timed(run(fused["token_blocks"], fused["tiles_per_step"]))
+    assert used.time_us <= own.time_us
+    assert used.hidden >= 0.9 or shape.s_q < 8192

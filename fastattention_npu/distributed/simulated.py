@@ -168,7 +168,8 @@ def plan_ranks(
     sizes = [inputs.w_o.size(0) for inputs in ranks]
     chosen_by = "op_host"
     if tiling is None and blocks is None and tiles_per_step is None:
-        classes = {layer_class(problem, hidden, count) for problem, hidden in zip(problems, sizes, strict=True)}
+        layers = zip(problems, sizes, strict=True)
+        classes = {layer_class(problem, hidden, count, bias is not None) for problem, hidden in layers}
         tiling = default_layer_tiling(classes.pop(), soc.name) if len(classes) == 1 else None
         if tiling is not None:
             chosen_by = f"op_host from the shipped {soc.name}/allreduce/{Path(tiling.source).stem}"
