@@ -188,3 +188,12 @@ def test_shipped_blocks_are_used_and_not_slower_than_op_hosts(file: Path) -> Non
     own, used = timed(run(None, None)), timed(run(fused["token_blocks"], fused["tiles_per_step"]))
     assert used.time_us <= own.time_us
     assert used.hidden >= 0.9 or shape.s_q < 8192
+
+
+def test_what_ships_hides_enough_where_that_gains() -> None:
+    start = block_tuning.Timed(100.0, (2048,), 4, 0.5)
+    fastest, hides = (block_tuning.Timed(us, (1024, 1024), 4, hidden) for us, hidden in ((90.0, 0.89), (95.0, 0.91)))
+    hides_too_slow = block_tuning.Timed(99.9, (1024, 1024), 4, 0.95)
+    ranked = (fastest, hides, hides_too_slow, start)
+    assert tune_layers.to_ship(block_tuning.TunedBlocks(fastest, start, start, ranked)) == hides
+    assert tune_layers.to_ship(block_tuning.TunedBlocks(fastest, start, start, (fastest, *ranked[2:]))) == fastest
