@@ -83,8 +83,8 @@ MUTANTS = {
     "query tile ends within loaded keys": Mutant(
         Edit(
             "flash_attention/visible_columns.h",
-            "least = MaxOf(together, REPEAT_FP32_ELEMS);",
-            "least = REPEAT_FP32_ELEMS;",
+            "step = MaxOf(t.l0TileKv, REPEAT_FP32_ELEMS);",
+            "step = REPEAT_FP32_ELEMS;",
         ),
         LOADED_TOGETHER,
         "wrong result",
