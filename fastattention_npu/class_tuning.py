@@ -1,11 +1,11 @@
 """The search for the tilings that ship: one for each class of shapes, judged on several shapes of the class.
 
-The first shape of a class, and the second if it is cheap, are searched as `tuning.tune` does; what is best there, and
-op_host's choice for each shape, is then simulated on all of them. A class's tiling comes with a bound on its modelled
-cost over that of op_host's own choice, below which it is used (default_tilings.py): no shape below it may be slower
-than op_host's choice. The pair with the largest gain ships, if that is at least GAIN and comes from LEAST_USED
-shapes; otherwise the class has a file without fields, and op_host keeps choosing. Costs are modelled and simulated
-cycles; nothing here was measured on a card.
+The first shape of a class, and the second if it is cheap, are searched as `tuning.tune` does; what is best there,
+op_host's choice for each shape, and the tilings that ship already, are then simulated on all of them. A class's
+tiling comes with a bound on its modelled cost over that of op_host's own choice, below which it is used
+(default_tilings.py): no shape below it may be slower than op_host's choice. The pair with the largest gain ships, if
+that is at least GAIN and comes from LEAST_USED shapes; otherwise the class has a file without fields, and op_host keeps
+choosing. Costs are modelled and simulated cycles; nothing here was measured on a card.
 """
 
 import math
@@ -33,8 +33,10 @@ SHAPES: Mapping[str, Sequence[tuple[int, int, int]]] = {
     "2k_many": ((2048, 24, 24), (2048, 32, 8), (1536, 32, 32)),
     "4k_few": ((4096, 1, 1), (4096, 4, 1), (3072, 2, 2)),
     "4k_many": ((4096, 8, 8), (4096, 24, 24), (3072, 16, 16)),
-    "16k_few": ((8192, 1, 1), (16384, 1, 1), (6000, 2, 2)),
-    "16k_many": ((8192, 3, 3), (16384, 2, 2), (8192, 4, 1), (6000, 6, 6)),
+    "8k_few": ((8192, 1, 1), (6000, 2, 2), (6144, 1, 1)),
+    "8k_many": ((8192, 3, 3), (8192, 4, 1), (6000, 6, 6)),
+    "16k_few": ((12288, 1, 1), (16384, 1, 1), (10240, 2, 2)),
+    "16k_many": ((12288, 2, 2), (16384, 2, 2), (10240, 4, 1)),
 }
 
 
@@ -106,10 +108,11 @@ def tune_class(
     best: int = MODELLED_BEST,
     rounds: int = ROUNDS,
     known: Sequence[Fields] | None = None,
+    also: Sequence[Fields] = (),
 ) -> ClassTuned:
     """The tiling that is best for the problems of a class on a SoC (flat values); see the top of this file.
 
-    known: tilings to judge instead of searching.
+    known: tilings to judge instead of searching. also: tilings to judge beside those that the search finds.
     """
     searches = [Search(problem, soc, workers, CLASS_FIELDS) for problem in problems]
     finalists = [dict(one) for one in known or ()]
@@ -118,7 +121,7 @@ def tune_class(
             continue
         search.climb(follow, best, rounds)
         finalists += [dict(one.fields) for one in search.ranked()[:FINALISTS]]
-    finalists += [search.own_fields() for search in searches]
+    finalists += [search.own_fields() for search in searches] + [dict(one) for one in also]
     finalists = [one for i, one in enumerate(finalists) if one not in finalists[:i]]
     rows = []  # one a problem, a shape for each finalist
     for problem, search in zip(problems, searches, strict=True):

@@ -18,7 +18,7 @@ from typing import Any
 from .config import TilingConfig, load_tiling
 from .yaml_file import config_root, read_mapping
 
-MOST_KEYS = {"1k": 1024, "2k": 2048, "4k": 4096}  # of a class; more are 16k
+MOST_KEYS = {"1k": 1024, "2k": 2048, "4k": 4096, "8k": 8192}  # of a class; more are 16k
 SHORTEST_QUERIES = 128  # fewer are decoding or its like: their blocks, and packing, follow the number of queries
 # Each changes what the vector core does or what is known of lengths; the shipped tilings were simulated without.
 NOT_SIMULATED = ("softcap", "has_alibi", "has_sinks", "has_seq_used_kv", "has_cu_seqlens", "mask_dtype")

@@ -194,7 +194,7 @@ def test_tune_all_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str], mo
     problems = [class_tuning.problem_of(256, heads, heads, 64, True) for heads in (1, 2)]
     monkeypatch.setattr(tune_classes, "classes", lambda: {"d64_causal_1k_few": problems})
     monkeypatch.setattr(tune_classes.tuning, "commit_of_checkout", lambda: "abc1234")
-    monkeypatch.setattr(tune_classes, "tune_class", lambda *a, known: class_tuning.tune_class(*a[:3], best=2, rounds=0))
+    monkeypatch.setattr(tune_classes, "tune_class", lambda *a, **_: class_tuning.tune_class(*a[:3], best=2, rounds=0))
     command = ["tune", "--all", "-o", str(tmp_path / "new" / "folder"), "--threads", "2"]
     assert main(command) == 0
     (file,) = (tmp_path / "new" / "folder").glob("*.yaml")
@@ -210,6 +210,17 @@ def test_tune_all_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setattr(tune_classes.tuning, "commit_of_checkout", lambda: "abc1234+")
     assert main(command) == 0
     assert "stands already" not in capsys.readouterr().out
+
+
+def test_what_ships_for_other_classes_is_judged_too() -> None:
+    problems = [class_tuning.problem_of(1024, heads, heads, 64, True) for heads in (4, 6)]
+    other = {"block_q": 128, "block_kv": 256, "preload": 1, "ring": 2, "strip_rows": 24}
+    without, beside = (class_tuning.tune_class(problems, SOC, known=[], also=also) for also in ([], [other]))
+    assert beside.simulated == without.simulated + len(problems)
+    shipped = tune_classes.shipped_tilings("ascend910b2")
+    assert set(shipped) == set(class_tuning.DIMS)
+    assert any(fields["block_kv"] == 512 for fields in shipped[64])
+    assert not any(tune_classes.shipped_tilings("no such soc").values())
 
 
 def test_tune_all_like_another_soc_judges_its_tilings_only(

@@ -28,6 +28,7 @@ def command(options: argparse.Namespace) -> int:
     folder = options.output or config_root() / "tiling" / soc.name
     todo = chosen_classes(options.classes, classes())
     commit = tuning.commit_of_checkout()
+    shipped = shipped_tilings(soc.name)
     rows = []
     for number, (name, problems) in enumerate(todo.items(), 1):
         path = folder / f"{name}.yaml"
@@ -38,7 +39,10 @@ def command(options: argparse.Namespace) -> int:
             continue
         start_s = time.monotonic()
         known = tilings_of(options.like, name) if options.like else None
-        tuned = tune_class(problems, soc.values(), options.threads or default_threads(), bar(what), known=known)
+        also = [] if options.like else shipped.get(problems[0]["d"], [])
+        tuned = tune_class(
+            problems, soc.values(), options.threads or default_threads(), bar(what), known=known, also=also
+        )
         row = record(name, soc, tuned, commit)
         if options.like not in (None, soc.name):
             row["searched_on"] = options.like
@@ -49,6 +53,18 @@ def command(options: argparse.Namespace) -> int:
     print(f"{soc.name}, simulated; gain: cycles of op_host's own choice over those of the shipped tiling")
     print(table(HEADER, [summary(name, row) for name, row in rows]))
     return 0
+
+
+def shipped_tilings(soc: str) -> dict[int, list[tuning.Fields]]:
+    """By head dim, what ships for any class of a SoC: a search from the model's best may miss it."""
+    found: dict[int, list[tuning.Fields]] = {}
+    for name, problems in classes().items():
+        path = config_root() / "tiling" / soc / f"{name}.yaml"
+        alike = found.setdefault(problems[0]["d"], [])
+        fields = {key: int(value) for key, value in load_tiling(path).fields.items()} if path.is_file() else {}
+        if fields and fields not in alike:
+            alike.append(fields)
+    return found
 
 
 def tilings_of(soc: str, name: str) -> list[tuning.Fields]:
