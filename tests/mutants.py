@@ -9,6 +9,7 @@ from fastattention_npu.bench.kernel_build import Edit
 from fastattention_npu.bench.kernel_cases import SMALL_TILING, Case, Verdict
 
 CAUSAL = Case(100, 300, causal=True)
+M_MASK = Case(100, 300, causal=True, tiling=SMALL_TILING | {"mask": "tiling"})
 PLAIN = Case(40, 600)
 TASKS = Case(70, 600, h_q=2)  # six tasks of three blocks on one core group
 # Both slots of L0C, 128 x 128 fp32 each, fill it to the last byte.
@@ -39,6 +40,16 @@ MUTANTS = {
             "flash_attention/mask_window.h",
             "static_cast<uint32_t>(col + delta)",
             "static_cast<uint32_t>(col + delta + 1)",
+        ),
+        M_MASK,
+        "wrong result",
+        "off by",
+    ),
+    "a row's last key one further": Mutant(
+        Edit(
+            "flash_attention/window_mask.h",
+            "Within(block.deltaRight + token + 1, end)",
+            "Within(block.deltaRight + token + 2, end)",
         ),
         CAUSAL,
         "wrong result",

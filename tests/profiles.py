@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 
 from fastattention_npu import _native
-from fastattention_npu.config import shape_from_dict
+from fastattention_npu.config import TilingConfig, shape_from_dict
 from fastattention_npu.dispatch import make_backend
 from fastattention_npu.profiling import Profile, profile
 from fastattention_npu.sim import launch
 
-# Several tasks for a core group, masked blocks, tails; two launches of it take a second.
+# Several tasks for a core group, masked blocks, tails; two launches of it take a second. With the M-mask, so that every
+# kind of operand is read.
+TILING = TilingConfig({"mask": "tiling"}, "profiles")
 SHAPE = {"b": 1, "s_q": 200, "s_kv": 777, "h_q": 16, "h_kv": 2, "d": 64, "causal": True}
 
 
 def run_profile(groups: Sequence[int] | None = None, **options: Any) -> Profile:
-    return profile(shape_from_dict(SHAPE, "probe"), make_backend("sim"), groups, **options)
+    return profile(shape_from_dict(SHAPE, "probe"), make_backend("sim", tiling=TILING), groups, **options)
 
 
 @lru_cache(maxsize=1)

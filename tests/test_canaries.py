@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from mutants import CAUSAL, FULL_L0C, MUTANTS, PLAIN, TASKS
+from mutants import CAUSAL, FULL_L0C, M_MASK, MUTANTS, PLAIN, TASKS
 
 from fastattention_npu.bench.kernel_build import Edit, EditError, apply_edits, build_edited, copy_kernels
 from fastattention_npu.bench.kernel_cases import Case, run_case
@@ -22,7 +22,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         return dict(zip(edits, built, strict=True))
 
 
-@pytest.mark.parametrize("case", [CAUSAL, PLAIN, TASKS, FULL_L0C, Case(5, 600)], ids=str)
+@pytest.mark.parametrize("case", [CAUSAL, M_MASK, PLAIN, TASKS, FULL_L0C, Case(5, 600)], ids=str)
 def test_the_unchanged_copy_passes(libraries: dict[str, Path], case: Case) -> None:
     verdict = run_case(case, libraries[UNCHANGED])
     assert verdict.how == "clean", verdict.text
