@@ -102,8 +102,8 @@ def test_the_wheel_in_an_empty_environment(tmp_path: Path) -> None:
     for library in libraries:
         command = ["readelf", "-d", str(tmp_path / "content" / library)]
         needed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        assert "torch" not in needed, library
-        assert "c10" not in needed, library
+        assert "libtorch" not in needed, library
+        assert "libc10" not in needed, library  # "c10" alone may be part of an address
     venv.create(tmp_path / "empty", with_pip=True)
     python = tmp_path / "empty/bin/python"
     install = [str(python), "-m", "pip", "install", "--no-deps", "--no-index", str(wheel)]
