@@ -14,6 +14,7 @@ BENCHMARKS = {
     "tiling": ("fastattention_npu.bench.tiling", "run"),
     "mutation": ("fastattention_npu.bench.mutation", "run"),
     "packing": ("fastattention_npu.bench.packing", "run"),
+    "ports": ("fastattention_npu.bench.ports", "run"),
 }
 
 

@@ -54,8 +54,10 @@ def time_plan(
     soc: Mapping[str, Any],
     warm_l2: bool = False,
     threads: int = 1,
+    events: int = 0,
 ) -> dict[str, Any]:
-    """The simulator's report for a plan of `problem` (op_host's words, as in core().plan)."""
+    """The simulator's report for a plan of `problem` (op_host's words, as in core().plan); with `events` also the
+    timeline of all core groups, which may have so many events."""
     # One number a head, which the kernel does read.
     numbers = {
         name: np.zeros(problem["b"] * problem["h_q"], np.float32)
@@ -64,6 +66,7 @@ def time_plan(
     }
     operands = fake_operands(operand_bytes(problem, plan["tiling"]))
     operands |= {name: (array.ctypes.data, array.nbytes) for name, array in numbers.items()}
+    timeline = {"trace": list(range(plan["block_dim"])), "trace_events": events} if events else {}
     report = core().simulate(
         "flash_attention_fwd",
         dict(soc),
@@ -71,6 +74,6 @@ def time_plan(
         plan["block_dim"],
         operands,
         plan["workspace_bytes"],
-        timing_options(threads, warm_l2),
+        timing_options(threads, warm_l2) | timeline,
     )
     return dict(report)
