@@ -4,7 +4,6 @@ A shape with `allreduce`, and --layers, are tune_layers.py's.
 """
 
 import argparse
-import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ..errors import ConfigError, Reason
 from ..sim.launch import default_threads
 from . import tune_classes, tune_layers
 from .text import table
-from .tiling_file import write_tiling
+from .tiling_file import hand_over
 
 SHOWN = 8
 
@@ -96,13 +95,7 @@ def tune_shape(options: argparse.Namespace) -> int:
     )
     row = record(problem, backend.soc.name, tuned)
     tiling = dict(tuned.best.fields) | fixed
-    write_tiling(options.output, row, tiling)
-    if options.json:
-        print(json.dumps({"figures": "simulated", "output": str(options.output), **row, "tiling": tiling}))
-    else:
-        print(describe(row, tuned))
-        print(f"written to {options.output}; use it with --tiling {options.output}")
-    return 0
+    return hand_over(options, row, tiling, describe(row, tuned))
 
 
 # What the kernel reads while it runs, beyond Q, K and V: timing has no operands.

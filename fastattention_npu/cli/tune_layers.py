@@ -3,7 +3,6 @@
 """
 
 import argparse
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..shape_config import ShapeConfig
 from ..sim.launch import default_threads
 from ..yaml_file import read_mapping
 from .text import table
-from .tiling_file import write_tiling
+from .tiling_file import hand_over, write_tiling
 from .tune_classes import bar, chosen_classes, is_made
 
 SHOWN = 8
@@ -37,13 +36,7 @@ def tune_layer(shape: ShapeConfig, backend: Backend, options: argparse.Namespace
     tuned = tune_blocks(run, options.threads or default_threads(), bar("simulating token blocks"), fused)
     row = record(shape, backend.soc, tuned, tuned.best)
     fields = dict(tiling.fields if tiling else {}) | fields_of(tuned.best)
-    write_tiling(options.output, row, fields)
-    if options.json:
-        print(json.dumps({"figures": "simulated", "output": str(options.output), **row, "tiling": fields}))
-    else:
-        print(describe(row, tuned))
-        print(f"written to {options.output}; use it with --tiling {options.output}")
-    return 0
+    return hand_over(options, row, fields, describe(row, tuned))
 
 
 def command(options: argparse.Namespace) -> int:
