@@ -21,8 +21,8 @@ from .tiling_file import hand_over, write_tiling
 from .tune_classes import bar, chosen_classes, is_made
 
 SHOWN = 8
-SHIPPED_LENGTHS = (4096, 8192, 16384)  # tokens: shorter layers hardly gain from blocks
-SHIPPED_PAIRS = 2.2e9  # of query and key, of one rank's heads: more take too long to simulate a hundred times
+SHIPPED_LENGTHS = (4096, 8192, 16384, 32768)  # tokens: shorter layers hardly gain from blocks
+SHIPPED_PAIRS = 9e9  # of query and key, of one rank's heads: more take too long to simulate a hundred times
 SIZES = ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "d_v", "dtype", "layout", "causal", "window", "seqlens_q", "allreduce")
 HIDDEN = 0.9  # share of the shorter of computing and links, what the shipped blocks shall hide
 GAIN = 1.002  # less is not worth a file
