@@ -20,8 +20,6 @@ constexpr uint32_t MAX_L0_TILE_Q = 128;
 constexpr uint32_t MAX_L1_TILE_KV = 512;
 constexpr uint32_t MIN_L1_TILE_KV = 128;  // shorter tiles pay the DMA head too often
 
-constexpr double WHOLE_TASK_ROUNDS = 32;    // of tasks over the cores: the busiest is then within 3 % of the mean
-constexpr double FOLDED_IMBALANCE = 1.03;   // of whole tasks, more is worth a combination
 constexpr uint32_t STAGGER = 8;             // phases of a block
 constexpr double MIN_STAGGERED_BLOCKS = 8;  // of a core group: the block that its phase costs is then worth it
 constexpr uint32_t MIN_PART_KEYS = 512;     // a shorter part costs more to combine than it saves
@@ -151,27 +149,6 @@ std::vector<std::pair<uint32_t, uint32_t>> RingPreloadValues(const Overrides& ov
 
 }  // namespace
 
-namespace {
-
-// Whole tasks need no combination and no estimate of what a task costs. But they must spread evenly, which lengths that
-// only the device knows may not; and cores that take the query blocks of one head together read its keys from one slice
-// of the L2.
-bool FoldsEvenly(FlashAttentionTiling t, const SocSpec& soc, double groups, double tasks)
-{
-    const double sharers = groups / (1.0 * t.batch * t.headsKv);
-    if (sharers * soc.mte2L1BytesPerCycle > soc.l2SliceBytesPerCycle) {
-        return false;
-    }
-    if (t.hasCuSeqlens != 0 || t.hasSeqUsedKv != 0 || tasks < groups) {
-        return false;
-    }
-    t.schedule = FOLDED;
-    t.blockDim = static_cast<uint32_t>(groups);
-    return tasks >= WHOLE_TASK_ROUNDS * groups || Imbalance(t) <= FOLDED_IMBALANCE;
-}
-
-}  // namespace
-
 void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttentionTiling& t)
 {
     if (overrides.count("l0_tile_q") == 0) {
@@ -199,8 +176,7 @@ void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttention
         t.taskUnits = weights.taskUnits;
     }
     if (overrides.count("schedule") == 0) {
-        const double groups = overrides.count("block_dim") != 0 ? t.blockDim : soc.aicCores;
-        t.schedule = FoldsEvenly(t, soc, groups, tasks) ? FOLDED : RANGES;
+        t.schedule = RANGES;
     }
     if (overrides.count("block_dim") == 0) {
         const double parts = std::max(1.0, static_cast<double>(CeilDiv(t.seqKv, MIN_PART_KEYS)));

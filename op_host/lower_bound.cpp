@@ -1,5 +1,6 @@
 // Only what no tiling of this kernel can avoid. S, P and P·V cross between cube and vector cores through GM, because
-// the chip has no other way; K and V are read once for each query block of the largest size.
+// the chip has no other way; K and V are read once for each query block of the largest size, but for what L1 can hold
+// from one query block to the next.
 #include "lower_bound.h"
 
 #include <algorithm>
@@ -14,16 +15,23 @@ namespace {
 struct Work {
     double pairs;        // (query, key) pairs that the windows leave, of all heads
     double outputs;      // elements of O
-    double keyElems;     // elements of K and V that reach the cubes' L1, once for each query block
+    double keyElems;     // elements of K and V that reach the cubes' L1
+    double keyUses;      // ... that go from there to L0B, once for each query block
     double macsPerPair;  // of both products, head dims in whole fractals
 };
 
-Work WorkOf(const FlashAttentionTiling& t)
+Work WorkOf(const FlashAttentionTiling& t, const SocSpec& soc)
 {
     const double dims = static_cast<double>(PaddedDim(t.headDimQk)) + PaddedDim(t.headDimV);
     const double pairs = UsefulPairs(t);
     const double rows = std::min<double>(t.seqQ, static_cast<double>(LimitOf("block_q").max));
-    return {pairs, static_cast<double>(t.batch) * t.headsQ * t.seqQ * t.headDimV, pairs / rows * dims, dims};
+    const double queryRows = static_cast<double>(t.batch) * t.headsQ * t.seqQ;
+    const double uses = pairs / rows * dims;
+    // Of a query block's keys that the one before it has left in L1, beside Q.
+    const double held = std::min(soc.l1Bytes / HALF_BYTES - rows * PaddedDim(t.headDimQk), uses / (queryRows / rows));
+    const double once = static_cast<double>(t.batch) * t.headsKv * t.seqKv * dims;
+    const double loaded = std::max(std::min(once, uses), uses - queryRows / rows * std::max(held, 0.0));
+    return {pairs, queryRows * t.headDimV, loaded, uses, dims};
 }
 
 PipeCycles PipeBounds(const FlashAttentionTiling& t, const Work& work, const SocSpec& soc)
@@ -35,7 +43,7 @@ PipeCycles PipeBounds(const FlashAttentionTiling& t, const Work& work, const Soc
     PipeCycles c;
     c.cube = work.pairs * work.macsPerPair / fractalMacs * soc.cubeFractalCycles / cubeCores;
     c.mte1 =
-        (work.pairs * HALF_BYTES / soc.mte1L0aBytesPerCycle + work.keyElems * HALF_BYTES / soc.mte1L0bBytesPerCycle) /
+        (work.pairs * HALF_BYTES / soc.mte1L0aBytesPerCycle + work.keyUses * HALF_BYTES / soc.mte1L0bBytesPerCycle) /
         cubeCores;
     c.mte2Cube = (work.pairs + work.keyElems) * HALF_BYTES / soc.mte2L1BytesPerCycle / cubeCores;
     c.fixpipe = (work.pairs * scoreBytes + work.outputs * FLOAT_BYTES) / soc.fixpipeGmBytesPerCycle / cubeCores;
@@ -49,7 +57,7 @@ PipeCycles PipeBounds(const FlashAttentionTiling& t, const Work& work, const Soc
 
 LowerBound ModelLimit(const FlashAttentionTiling& t, const SocSpec& soc)
 {
-    const Work work = WorkOf(t);
+    const Work work = WorkOf(t, soc);
     LowerBound bound;
     bound.pipes = PipeBounds(t, work, soc);
     // S and P written and read, P·V written and read, O written; K and V read.

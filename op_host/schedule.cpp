@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "../op_kernel/common/hardware.h"
+#include "../op_kernel/flash_attention/key_blocks.h"
 #include "../op_kernel/flash_attention/visible_columns.h"
 
 namespace fastattn {
@@ -54,17 +55,19 @@ RowOfBlocks BlocksOfRow(const FlashAttentionTiling& t, uint32_t blockIndexQ)
 namespace {
 
 // Pairs of 16 rows and 16 keys that the cube core computes for a run of keys, the first block with at most firstKeys.
-void AddFractals(const FlashAttentionTiling& t, const QueryBlock& run, uint32_t firstKeys, GroupWork& work)
+void AddFractals(const FlashAttentionTiling& t, const Piece& piece, uint32_t firstKeys, GroupWork& work)
 {
+    const QueryBlock& run = piece.queries;
     if (t.windowRight < 0) {
-        const uint64_t all = CeilDiv(run.rows, FRACTAL_ROWS) * CeilDiv(run.keysEnd - run.keysBegin, FRACTAL_ROWS);
+        const uint64_t all = CeilDiv(run.rows, FRACTAL_ROWS) * CeilDiv(piece.keysEnd - piece.keysBegin, FRACTAL_ROWS);
         work.scoreFractals += all;
         work.outputFractals += all;
         return;
     }
-    uint32_t most = firstKeys;
-    for (uint32_t col0 = run.keysBegin; col0 < run.keysEnd; col0 += std::exchange(most, t.blockKv)) {
-        const BlockColumns block{std::min(run.keysEnd - col0, most), run.rowOffset - col0 + t.windowRight};
+    KeyBlocks blocks(t, piece, firstKeys);
+    while (!blocks.Done()) {
+        const KeyRun keys = blocks.Next();
+        const BlockColumns block{keys.end - keys.begin, run.rowOffset - keys.begin + t.windowRight};
         for (uint32_t row = 0; row < run.rows; row += t.l0TileQ) {
             const uint32_t rows = std::min(run.rows - row, t.l0TileQ);
             const uint32_t cols = ColumnsOfTile(t, run, block, row);
@@ -95,7 +98,7 @@ std::vector<GroupWork> WorkOfGroups(const FlashAttentionTiling& t, const HostLen
             work.share += ShareOf(t, piece);
             work.blocks += CeilDiv(run.keysEnd - run.keysBegin, t.blockKv);
             work.parts += piece.Split() ? 1 : 0;
-            AddFractals(t, run, work.pieces == 0 ? FirstBlockKeys(t, group) : t.blockKv, work);
+            AddFractals(t, piece, work.pieces == 0 ? FirstBlockKeys(t, group) : t.blockKv, work);
             ++work.pieces;
         }
     }

@@ -21,8 +21,12 @@ from .tiling_file import hand_over, write_tiling
 from .tune_classes import bar, chosen_classes, is_made
 
 SHOWN = 8
-SHIPPED_LENGTHS = (4096, 8192, 16384, 32768)  # tokens: shorter layers hardly gain from blocks
-SHIPPED_PAIRS = 9e9  # of query and key, of one rank's heads: more take too long to simulate a hundred times
+# Tokens: shorter layers hardly gain, of the longer ones not all do, and they take long to simulate a hundred times.
+SHIPPED_LENGTHS = {
+    "llama2-70b": (4096, 8192, 16384, 32768),
+    "pangu-38b": (4096, 8192, 16384),
+    "llama-7b": (4096, 8192),
+}
 SIZES = ("b", "s_q", "s_kv", "h_q", "h_kv", "d", "d_v", "dtype", "layout", "causal", "window", "seqlens_q", "allreduce")
 HIDDEN = 0.9  # share of the shorter of computing and links, what the shipped blocks shall hide
 GAIN = 1.002  # less is not worth a file
@@ -61,13 +65,8 @@ def command(options: argparse.Namespace) -> int:
 
 def shipped_layers() -> dict[str, ShapeConfig]:
     """The layers of `fastattn bench allreduce` whose token blocks ship, by their class."""
-    found = {}
-    for layer in LAYERS.values():
-        for tokens in SHIPPED_LENGTHS:
-            shape = shape_of(layer, tokens)
-            if shape.h_q * tokens**2 <= SHIPPED_PAIRS:
-                found[class_of(shape)] = shape
-    return found
+    shapes = [shape_of(LAYERS[name], tokens) for name, lengths in SHIPPED_LENGTHS.items() for tokens in lengths]
+    return {class_of(shape): shape for shape in shapes}
 
 
 def shape_of(layer: Layer, tokens: int) -> ShapeConfig:

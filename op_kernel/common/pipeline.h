@@ -27,9 +27,12 @@ public:
     {
         const uint32_t slot = next_;
         next_ = next_ + 1 == slots_ ? 0 : next_ + 1;
-        AscendC::WaitFlag<FREE>(EventOf(slot));
+        AcquireSlot(slot);
         return slot;
     }
+
+    // ... or this slot.
+    __aicore__ inline void AcquireSlot(uint32_t slot) { AscendC::WaitFlag<FREE>(EventOf(slot)); }
 
     // Producer: the slot's contents are on their way.
     __aicore__ inline void Publish(uint32_t slot) { AscendC::SetFlag<READY>(EventOf(slot)); }

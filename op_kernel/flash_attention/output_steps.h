@@ -13,7 +13,7 @@ public:
     {
         m_ = &memory;
         const FlashAttentionTiling& t = *memory.tiling;
-        values_.Init(memory, memory.ringV, {&memory.gmV, &t.v, t.headDimV, memory.l1.v, t.l1TileV});
+        values_.Init(memory, memory.ringV, {&memory.gmV, &t.v, t.headDimV, memory.l1.v, t.l1TileV, false});
     }
 
     __aicore__ inline void Begin(const Block& block, const Block* next)

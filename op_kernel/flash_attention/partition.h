@@ -143,12 +143,19 @@ private:
     {
         uint64_t total = 0;
         for (uint32_t batch = 0; batch < tiling_->batch; ++batch) {
-            const Sequence s = lengths_->Of(batch);
-            for (uint32_t i = 0; i < tiling_->numBlocksQ; ++i) {
-                total += UnitsOf(*tiling_, MakeQueryBlock(*tiling_, s, i)) * TaskHeads(*tiling_);
-            }
+            total += HeadUnits(lengths_->Of(batch)) * TaskHeads(*tiling_);
         }
         return total;
+    }
+
+    // Units of a sequence's tasks with one head.
+    FASTATTN_HOST_DEVICE uint64_t HeadUnits(const Sequence& s) const
+    {
+        uint64_t units = 0;
+        for (uint32_t i = 0; i < tiling_->numBlocksQ; ++i) {
+            units += UnitsOf(*tiling_, MakeQueryBlock(*tiling_, s, i));
+        }
+        return units;
     }
 
     // The unit at which a group begins.
@@ -221,27 +228,31 @@ private:
         return false;
     }
 
-    // Tasks in the order batch, query block, head; empty ones belong to the group whose range they fall into.
+    // Tasks in the order batch, head, query block, so that those of a group have keys in common. Each head begins with
+    // another query block, or groups that are some heads apart would be in light tasks at the same time. Empty tasks
+    // belong to the group whose range they fall into.
     FASTATTN_HOST_DEVICE bool NextInRange(bool empty)
     {
         const uint32_t taskHeads = TaskHeads(*tiling_);
-        for (; batch_ < tiling_->batch; ++batch_, query_ = 0) {
-            if (query_ == 0 && head_ == 0) {
+        for (; batch_ < tiling_->batch; ++batch_, head_ = 0) {
+            if (head_ == 0 && query_ == 0) {
                 piece_.sequence = lengths_->Of(batch_);
+                headUnits_ = HeadUnits(piece_.sequence);
             }
-            for (; query_ < tiling_->numBlocksQ; ++query_, head_ = 0) {
-                piece_.batch = batch_;
-                piece_.queries = MakeQueryBlock(*tiling_, piece_.sequence, query_);
-                const uint64_t units = UnitsOf(*tiling_, piece_.queries);
-                if (head_ == 0 && units != 0 && unit_ + units * taskHeads <= rangeBegin_) {
-                    unit_ += units * taskHeads;  // this row of tasks lies before the range
+            for (; head_ < taskHeads; ++head_, query_ = 0) {
+                if (query_ == 0 && headUnits_ != 0 && unit_ + headUnits_ <= rangeBegin_) {
+                    unit_ += headUnits_;  // this head lies before the range
                     continue;
                 }
-                if (!empty && unit_ >= rangeEnd_ && units != 0) {
+                if (!empty && headUnits_ != 0 && unit_ >= rangeEnd_) {
                     return false;
                 }
-                while (head_ < taskHeads) {
-                    piece_.head = head_++ * PackedHeads(*tiling_);
+                piece_.batch = batch_;
+                piece_.head = head_ * PackedHeads(*tiling_);
+                while (query_ < tiling_->numBlocksQ) {
+                    piece_.queries =
+                        MakeQueryBlock(*tiling_, piece_.sequence, (head_ + query_++) % tiling_->numBlocksQ);
+                    const uint64_t units = UnitsOf(*tiling_, piece_.queries);
                     taskBegin_ = unit_;
                     unit_ += units;
                     if (Clip(units, empty)) {
@@ -289,6 +300,7 @@ private:
     uint32_t batch_ = 0;
     uint32_t query_ = 0;
     uint32_t head_ = 0;
+    uint64_t headUnits_ = 0;
     uint64_t unit_ = 0;
     uint64_t taskBegin_ = 0;
     uint64_t total_ = 0;

@@ -13,15 +13,14 @@ public:
     {
         m_ = &memory;
         const FlashAttentionTiling& t = *memory.tiling;
-        keys_.Init(memory, memory.ringK, {&memory.gmK, &t.k, t.headDimQk, memory.l1.k, t.l1TileKv});
+        keys_.Init(memory, memory.ringK, {&memory.gmK, &t.k, t.headDimQk, memory.l1.k, t.l1TileKv, true});
     }
 
     __aicore__ inline void Begin(const Block& block, const Block* next)
     {
         block_ = block;
         tiles_ = CeilDiv(block.rows, m_->tiling->l0TileQ);
-        l1Col_ = l0Col_ = 0;
-        turn_ = NextTurn(0);
+        StartKeyTile(0);
         queryDue_ = block.first;
         done_ = false;
         keys_.Begin(block, nullptr);
@@ -52,8 +51,7 @@ public:
     __aicore__ inline bool LastStep() const
     {
         const uint32_t cols = ColumnsOfTurn(turn_);
-        return l0Col_ + m_->tiling->l0TileKv >= cols && NextTurn(turn_ + 1) == tiles_ &&
-               l1Col_ + m_->tiling->l1TileKv >= block_.cols;
+        return l0Col_ + m_->tiling->l0TileKv >= cols && NextTurn(turn_ + 1) == tiles_ && LastKeyTile();
     }
 
     __aicore__ inline bool Done() const { return done_; }
@@ -91,6 +89,16 @@ public:
     }
 
 private:
+    __aicore__ inline void StartKeyTile(uint32_t tile)
+    {
+        keyTile_ = tile;
+        l1Col_ = ColumnOfTile(block_, m_->tiling->l1TileKv, true, tile);
+        l0Col_ = 0;
+        turn_ = NextTurn(0);
+    }
+
+    __aicore__ inline bool LastKeyTile() const { return keyTile_ + 1 == TilesOf(block_, m_->tiling->l1TileKv); }
+
     // First row of the query tile whose turn it is. Every other tile of K takes them in reverse, so that the one in L0A
     // stays there.
     __aicore__ inline uint32_t RowOfTurn(uint32_t turn) const
@@ -133,10 +141,10 @@ private:
             held_ = true;
             row0_ = row0;
         }
-        if (block_.last && NextTurn(turn_ + 1) == tiles_ && l1Col_ + t.l1TileKv >= block_.cols) {
+        if (block_.last && NextTurn(turn_ + 1) == tiles_ && LastKeyTile()) {
             m_->ringQ.Release(slotQ_);
         }
-        slotK_ = keys_.Take(l1Col_ / t.l1TileKv);
+        slotK_ = keys_.Take(keyTile_);
     }
 
     // Columns within the tile of K first, then query tiles, then tiles of K.
@@ -151,12 +159,11 @@ private:
         if (turn_ < tiles_) {
             return;
         }
-        keys_.DoneWith(l1Col_ / m_->tiling->l1TileKv);
+        keys_.DoneWith(keyTile_);
         reverse_ = !reverse_;
-        l1Col_ += m_->tiling->l1TileKv;
-        turn_ = NextTurn(0);
-        done_ = l1Col_ >= block_.cols;
+        done_ = LastKeyTile();
         if (!done_) {
+            StartKeyTile(keyTile_ + 1);
             return;
         }
         // Buffers of L0A that both products take in turn must be free at the end of a block.
@@ -188,10 +195,11 @@ private:
     Block block_{};
     Block next_{};
     bool hasNext_ = false;
-    uint32_t tiles_ = 0;  // query tiles of the block
-    uint32_t turn_ = 0;   // how many of them have had the tile of K
-    uint32_t l1Col_ = 0;  // of the tile of K within the block
-    uint32_t l0Col_ = 0;  // of the L0 tile within the tile of K
+    uint32_t tiles_ = 0;    // query tiles of the block
+    uint32_t turn_ = 0;     // how many of them have had the tile of K
+    uint32_t keyTile_ = 0;  // of K, in the order of the stream
+    uint32_t l1Col_ = 0;    // of the tile of K within the block
+    uint32_t l0Col_ = 0;    // of the L0 tile within the tile of K
     uint32_t slotQ_ = 0;
     uint32_t slotK_ = 0;
     uint32_t slotA_ = 0;

@@ -12,12 +12,6 @@ struct BlockColumns {
     int64_t deltaRight;
 };
 
-// Keys of a group's first block, if it has that many: less than blockKv where the groups are staggered.
-FASTATTN_HOST_DEVICE uint32_t FirstBlockKeys(const FlashAttentionTiling& t, uint32_t group)
-{
-    return t.blockKv - PhaseOf(t, group, t.blockKv) / UNIT_KEYS * UNIT_KEYS;
-}
-
 // Rows whose scores end at the same column: a strip's, in whole fractals.
 FASTATTN_HOST_DEVICE constexpr uint32_t RowsOfGroup(const FlashAttentionTiling& t)
 {

@@ -3,6 +3,7 @@
 #pragma once
 #include "../common/hardware.h"
 #include "kernel_operator.h"
+#include "key_blocks.h"
 #include "schedule.h"
 #include "storage.h"
 #include "visible_columns.h"
@@ -39,7 +40,8 @@ struct Block {
     uint32_t cols;
     int64_t deltaRight;  // row r of the block sees its column c only if c <= r + deltaRight
     int64_t deltaLeft;   // ... and only if c >= r + deltaLeft
-    bool first;          // of its piece
+    bool back;           // its piece takes its keys from the last block to the first
+    bool first;          // of its piece, in the order of work
     bool last;
     uint32_t task;   // how many pieces came before, counting those that have blocks
     uint32_t index;  // how many blocks came before
@@ -58,7 +60,7 @@ public:
     __aicore__ inline bool Next()
     {
         if (started_ && !block_.last) {
-            Advance(block_.col0 + block_.cols);
+            Advance();
             return true;
         }
         if (!pieces_.Next(false)) {
@@ -67,23 +69,25 @@ public:
         started_ = true;
         block_.piece = pieces_.Current();
         block_.rows = block_.piece.queries.rows;
+        block_.back = TakesKeysBack(*tiling_, block_.piece.queries);
         block_.task = nextTask_++;
-        Advance(block_.piece.keysBegin);
+        blocks_ = KeyBlocks(*tiling_, block_.piece, nextIndex_ == 0 ? firstKeys_ : tiling_->blockKv);
+        Advance();
         return true;
     }
 
     __aicore__ inline const Block& Current() const { return block_; }
 
 private:
-    __aicore__ inline void Advance(uint32_t col0)
+    __aicore__ inline void Advance()
     {
         const Piece& piece = block_.piece;
-        const uint32_t colsLeft = piece.keysEnd - col0;
+        const KeyRun run = blocks_.Next();
+        const uint32_t col0 = run.begin;
         block_.col0 = col0;
-        const uint32_t most = nextIndex_ == 0 ? firstKeys_ : tiling_->blockKv;
-        block_.cols = colsLeft < most ? colsLeft : most;
-        block_.first = col0 == piece.keysBegin;
-        block_.last = col0 + block_.cols == piece.keysEnd;
+        block_.cols = run.end - run.begin;
+        block_.first = run.first;
+        block_.last = run.last;
         // Without a window every row sees every column of the block.
         block_.deltaRight = tiling_->windowRight >= 0 ? piece.queries.rowOffset - col0 + tiling_->windowRight
                                                       : static_cast<int64_t>(block_.cols);
@@ -98,6 +102,7 @@ private:
     bool started_ = false;
     uint32_t nextTask_ = 0;
     uint32_t nextIndex_ = 0;
+    KeyBlocks blocks_;
     Block block_{};
 };
 
