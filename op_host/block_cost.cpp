@@ -149,7 +149,8 @@ StageCost QkStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
     stage.l1Tiles = static_cast<double>(CeilDiv(shape.cols, t.l1TileKv));
     const double rowBytes = static_cast<double>(t.headDimQk) * HALF_BYTES;
     ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
-        c.mte2Cube += LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.k.seq != t.headDimQk}, rates.keysBytesPerCycle);
+        c.mte2Cube +=
+            rates.loadedK * LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.k.seq != t.headDimQk}, rates.keysBytesPerCycle);
     });
     ForEachQueryTile(t, shape, [&](uint32_t, uint32_t rows, uint32_t) {
         // Taken back and forth, every other query tile is in L0A already.
@@ -173,7 +174,8 @@ StageCost PvStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
     PipeCycles& c = stage.pipes;
     const double rowBytes = static_cast<double>(t.headDimV) * HALF_BYTES;
     ForEachTile(shape.cols, t.l0TileKv, [&](uint32_t keys) {
-        c.mte2Cube += LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.v.seq != t.headDimV}, rates.keysBytesPerCycle);
+        c.mte2Cube +=
+            rates.loadedV * LoadL1Cycles(soc, {1.0 * keys, rowBytes, t.v.seq != t.headDimV}, rates.keysBytesPerCycle);
     });
     ForEachQueryTile(t, shape, [&](uint32_t, uint32_t rows, uint32_t cols) {
         ForEachTile(cols, t.l1TileP, [&](uint32_t keys) {
@@ -263,13 +265,14 @@ StageCost UpdateStage(const FlashAttentionTiling& t, const SocSpec& soc, const B
 }
 
 // What the three cores of a group move through the L2 for a block: K, V; S, P, P·V both ways; the mask.
-double BlockL2Bytes(const FlashAttentionTiling& t, const BlockShape& shape)
+double BlockL2Bytes(const FlashAttentionTiling& t, const BlockShape& shape, const MemoryRates& rates)
 {
     double scores = 0;
     ForEachScoreTile(t, shape, [&](uint32_t rows, uint32_t keys) { scores += 1.0 * rows * keys; });
     double pairs = 0;  // of P
     ForEachQueryTile(t, shape, [&](uint32_t, uint32_t rows, uint32_t cols) { pairs += 1.0 * rows * cols; });
-    const double keysAndValues = 1.0 * shape.cols * (t.headDimQk + t.headDimV) * HALF_BYTES;
+    const double keysAndValues =
+        1.0 * shape.cols * (rates.loadedK * t.headDimQk + rates.loadedV * t.headDimV) * HALF_BYTES;
     const double partialOutput = static_cast<double>(shape.rows) * t.headDimV * FLOAT_BYTES;
     const double mask =
         (shape.masked && t.maskMode == MASK_TILING ? scores / 8 : 0) + scores * MaskElementBytes(t.maskTensor);
@@ -324,7 +327,7 @@ BlockCost CostOfBlock(const FlashAttentionTiling& t, const SocSpec& soc, const B
                       const MemoryRates& rates)
 {
     return {QkStage(t, soc, shape, rates), SoftmaxStage(t, soc, shape), PvStage(t, soc, shape, rates),
-            UpdateStage(t, soc, shape), BlockL2Bytes(t, shape)};
+            UpdateStage(t, soc, shape), BlockL2Bytes(t, shape, rates)};
 }
 
 PipeCycles RowOverhead(const FlashAttentionTiling& t, const SocSpec& soc, uint32_t rows)

@@ -40,9 +40,12 @@ struct BlockShape {
     bool last = false;  // of its task: where the right window cuts it, query tiles before the last need fewer keys
 };
 
-// K and V on their way to L1: rate of a core's path, lower while they miss the L2.
+// K and V on their way to L1: rate of a core's path, lower while they miss the L2, and the shares that are loaded, not
+// found in L1.
 struct MemoryRates {
     double keysBytesPerCycle;
+    double loadedK = 1;
+    double loadedV = 1;
 };
 
 // A stage of a block: what it costs each pipe, and in how many steps, so that pipes overlap by steps.

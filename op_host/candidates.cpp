@@ -58,19 +58,20 @@ uint32_t LargestTile(uint32_t rows, uint32_t atMost)
 Values BlockQValues(const FlashAttentionTiling& base, const SocSpec& soc, const Overrides& overrides)
 {
     const uint64_t rows = RoundUp(static_cast<uint64_t>(base.seqQ) * PackedHeads(base), FRACTAL_ROWS);
-    Values grid = {MAX_BLOCK_Q, MAX_L0_TILE_Q, 64};
-    if (rows < MAX_L0_TILE_Q) {
+    Values grid;
+    for (const uint32_t large : {MAX_BLOCK_Q, MAX_L0_TILE_Q}) {
+        if (large <= rows) {
+            grid.push_back(large);
+        }
+    }
+    if (grid.empty()) {
         grid = {static_cast<uint32_t>(rows)};
-    } else if (rows < MAX_BLOCK_Q) {
-        grid = {MAX_L0_TILE_Q, 64};
     }
     // Too few blocks to occupy every core: smaller ones spread the work.
-    const double tasksOf64 = static_cast<double>(base.batch) * TaskHeads(base) * static_cast<double>(CeilDiv(rows, 64));
-    if (tasksOf64 < soc.aicCores) {
-        for (uint32_t small : {32u, 16u}) {
-            if (small < rows) {
-                grid.push_back(small);
-            }
+    for (const auto& [small, tooLarge] : {std::pair{64u, MAX_L0_TILE_Q}, {32u, 64u}, {16u, 64u}}) {
+        const double tasks = 1.0 * base.batch * TaskHeads(base) * static_cast<double>(CeilDiv(rows, tooLarge));
+        if (small < rows && tasks < soc.aicCores) {
+            grid.push_back(small);
         }
     }
     return Choose(overrides, "block_q", grid, MAX_BLOCK_Q);

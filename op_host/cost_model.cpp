@@ -8,6 +8,7 @@
 #include "../op_kernel/flash_attention/storage.h"
 #include "pipeline_model.h"
 #include "problem.h"
+#include "schedule.h"
 
 namespace fastattn {
 namespace {
@@ -33,6 +34,27 @@ double KeysBytesPerCycle(const FlashAttentionTiling& t, const SocSpec& soc, cons
     return std::min(rate, soc.l2SliceBytesPerCycle / (1 + inStep * (oneHead - 1)));
 }
 
+// Share of their keys that the query blocks of a head load into a ring of L1: of the one before they find the last
+// tiles there, but where they turn at the diagonal the first of theirs is new.
+double LoadedShare(const FlashAttentionTiling& t, double tiles, double tileKeys)
+{
+    if (t.schedule != RANGES) {
+        return 1;
+    }
+    double keys = 0;
+    double found = 0;
+    double before = 0;
+    for (uint32_t i = 0; i < t.numBlocksQ; ++i) {
+        const RowOfBlocks row = BlocksOfRow(t, i);
+        const double own = row.blocks == 0 ? 0 : (row.blocks - 1.0) * t.blockKv + row.lastCols;
+        const bool atDiagonal = i % 2 != 0 && t.windowRight >= 0;
+        found += std::min({(atDiagonal ? tiles - 1 : tiles) * tileKeys, before, own});
+        keys += own;
+        before = own;
+    }
+    return keys > 0 ? 1 - found / keys : 1;
+}
+
 // Once at the end of a split launch: the last part is told of, then a part is added to the one that a group has kept.
 double EpilogueCycles(const FlashAttentionTiling& t, const SocSpec& soc, uint32_t rows)
 {
@@ -44,7 +66,9 @@ double EpilogueCycles(const FlashAttentionTiling& t, const SocSpec& soc, uint32_
 ModelledCost ModelCost(const FlashAttentionTiling& t, const SocSpec& soc, const GroupLoad& load)
 {
     const uint32_t rows = BlockRows(t);
-    const MemoryRates rates{KeysBytesPerCycle(t, soc, load)};
+    const L1Map l1 = MakeL1Map(t);
+    const MemoryRates rates{KeysBytesPerCycle(t, soc, load), LoadedShare(t, l1.k.slots, t.l1TileKv),
+                            LoadedShare(t, l1.v.slots, t.l1TileV)};
     BlockCost all;
     for (const BlockKind& kind : load.kinds) {
         AddBlock(CostOfBlock(t, soc, {rows, kind.cols, kind.masked, kind.last}, rates), kind.count, all);

@@ -28,7 +28,7 @@ def command(options: argparse.Namespace) -> int:
     folder = options.output or config_root() / "tiling" / soc.name
     todo = chosen_classes(options.classes, classes())
     commit = tuning.commit_of_checkout()
-    shipped = shipped_tilings(soc.name)
+    shipped = shipped_tilings(options.like or soc.name)
     rows = []
     for number, (name, problems) in enumerate(todo.items(), 1):
         path = folder / f"{name}.yaml"
@@ -39,7 +39,7 @@ def command(options: argparse.Namespace) -> int:
             continue
         start_s = time.monotonic()
         known = tilings_of(options.like, name) if options.like else None
-        also = [] if options.like else shipped.get(problems[0]["d"], [])
+        also = shipped.get(problems[0]["d"], [])
         tuned = tune_class(
             problems, soc.values(), options.threads or default_threads(), bar(what), known=known, also=also
         )

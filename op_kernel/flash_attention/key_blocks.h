@@ -12,13 +12,6 @@ FASTATTN_HOST_DEVICE uint32_t FirstBlockKeys(const FlashAttentionTiling& t, uint
     return t.blockKv - PhaseOf(t, group, t.blockKv) / UNIT_KEYS * UNIT_KEYS;
 }
 
-// RANGES: query blocks of a head follow each other and take its keys by turns from the first to the last and back, so
-// that the next starts with keys that lie in L1. Which does which depends on the query block alone.
-FASTATTN_HOST_DEVICE bool TakesKeysBack(const FlashAttentionTiling& t, const QueryBlock& queries)
-{
-    return t.schedule == RANGES && queries.row0 / BlockTokens(t) % 2 != 0;
-}
-
 // Keys of one block.
 struct KeyRun {
     uint32_t begin;

@@ -85,6 +85,13 @@ FASTATTN_HOST_DEVICE uint64_t KeysOfUnits(const FlashAttentionTiling& t, const Q
     return (columns * units + all / 2) / all * UNIT_KEYS;
 }
 
+// RANGES: query blocks of a head follow each other and take its keys by turns from the first to the last and back, so
+// that the next starts with keys that lie in L1. Which does which depends on the query block alone.
+FASTATTN_HOST_DEVICE bool TakesKeysBack(const FlashAttentionTiling& t, const QueryBlock& queries)
+{
+    return t.schedule == RANGES && queries.row0 / BlockTokens(t) % 2 != 0;
+}
+
 // A run of one task's keys that a group works on.
 struct Piece {
     Sequence sequence;
@@ -94,8 +101,8 @@ struct Piece {
     uint32_t keysBegin;
     uint32_t keysEnd;
     bool empty;   // a task without visible keys: only its output is to be written
-    bool begins;  // holds the task's first key
-    bool ends;    // ... its last
+    bool begins;  // holds the key that the task begins with: the last one if it takes them back
+    bool ends;    // ... ends with
 
     FASTATTN_HOST_DEVICE bool Split() const { return !begins || !ends; }
     // Its group adds the other parts to this one, which is its last piece.
@@ -135,7 +142,7 @@ public:
         const uint64_t to = BoundaryOf(group + 1);
         const uint64_t begin = taskBegin_ > from ? taskBegin_ : from;
         const uint64_t end = taskEnd < to ? taskEnd : to;
-        return begin < end && KeyAt(end - taskBegin_) > KeyAt(begin - taskBegin_);
+        return begin < end && KeyAt(end - taskBegin_) != KeyAt(begin - taskBegin_);
     }
 
 private:
@@ -278,18 +285,28 @@ private:
         if (begin >= end) {
             return false;
         }
-        piece_.keysBegin = KeyAt(begin - taskBegin_);
-        piece_.keysEnd = KeyAt(end - taskBegin_);
-        piece_.begins = piece_.keysBegin == piece_.queries.keysBegin;
-        piece_.ends = piece_.keysEnd == piece_.queries.keysEnd;
-        return piece_.keysEnd > piece_.keysBegin;
+        const bool back = TakesKeysBack(*tiling_, piece_.queries);
+        const uint32_t from = KeyAt(begin - taskBegin_);
+        const uint32_t to = KeyAt(end - taskBegin_);
+        piece_.keysBegin = back ? to : from;
+        piece_.keysEnd = back ? from : to;
+        piece_.begins = from == KeyAt(0);
+        piece_.ends = to == KeyAt(units);
+        return from != to;
     }
 
-    // The key at which `units` units of the task end.
+    // Where `units` units of the task end in the order of work: the first key behind them, or the last one before that
+    // is not theirs.
     FASTATTN_HOST_DEVICE uint32_t KeyAt(uint64_t units) const
     {
-        const uint64_t key = piece_.queries.keysBegin + KeysOfUnits(*tiling_, piece_.queries, units);
-        return key < piece_.queries.keysEnd ? static_cast<uint32_t>(key) : piece_.queries.keysEnd;
+        const QueryBlock& queries = piece_.queries;
+        const uint64_t keys = KeysOfUnits(*tiling_, queries, units);
+        const bool all = keys >= queries.keysEnd - queries.keysBegin;
+        if (TakesKeysBack(*tiling_, queries)) {
+            const uint64_t key = RoundUp(queries.keysEnd - keys, UNIT_KEYS);
+            return keys == 0 ? queries.keysEnd : all || key < queries.keysBegin ? queries.keysBegin : key;
+        }
+        return all ? queries.keysEnd : queries.keysBegin + keys;
     }
 
     const FlashAttentionTiling* tiling_ = nullptr;
