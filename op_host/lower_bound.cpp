@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "../op_kernel/flash_attention/partition.h"
 #include "../op_kernel/flash_attention/storage.h"
 #include "limits.h"
 #include "problem.h"
@@ -20,18 +21,36 @@ struct Work {
     double macsPerPair;  // of both products, head dims in whole fractals
 };
 
+// Keys of K and V that the query blocks of a head find in L1 at best: no more than the one before has used, than they
+// use themselves, or than there is room for beside Q and two tiles of P.
+double KeysFound(FlashAttentionTiling t, const SocSpec& soc, uint32_t rows)
+{
+    t.blockQ = rows;
+    t.packGqa = 0;
+    const double dims = static_cast<double>(PaddedDim(t.headDimQk)) + PaddedDim(t.headDimV);
+    const double tilesOfP = static_cast<double>(STAGES) * t.l0TileQ * t.l0TileKv;
+    const double room = (soc.l1Bytes / HALF_BYTES - 1.0 * rows * PaddedDim(t.headDimQk) - tilesOfP) / dims;
+    double found = 0;
+    double before = 0;
+    for (uint32_t i = 0; i < CeilDiv(t.seqQ, rows); ++i) {
+        const QueryBlock queries = MakeQueryBlock(t, {0, 0, t.seqQ, t.seqKv}, i);
+        const double keys = queries.Empty() ? 0 : queries.keysEnd - queries.keysBegin;
+        found += std::min({keys, before, std::max(room, 0.0)});
+        before = keys;
+    }
+    return found;
+}
+
 Work WorkOf(const FlashAttentionTiling& t, const SocSpec& soc)
 {
     const double dims = static_cast<double>(PaddedDim(t.headDimQk)) + PaddedDim(t.headDimV);
     const double pairs = UsefulPairs(t);
-    const double rows = std::min<double>(t.seqQ, static_cast<double>(LimitOf("block_q").max));
-    const double queryRows = static_cast<double>(t.batch) * t.headsQ * t.seqQ;
+    const uint32_t rows = std::min(t.seqQ, static_cast<uint32_t>(LimitOf("block_q").max));
+    const double heads = static_cast<double>(t.batch) * t.headsQ;
     const double uses = pairs / rows * dims;
-    // Of a query block's keys that the one before it has left in L1, beside Q.
-    const double held = std::min(soc.l1Bytes / HALF_BYTES - rows * PaddedDim(t.headDimQk), uses / (queryRows / rows));
     const double once = static_cast<double>(t.batch) * t.headsKv * t.seqKv * dims;
-    const double loaded = std::max(std::min(once, uses), uses - queryRows / rows * std::max(held, 0.0));
-    return {pairs, queryRows * t.headDimV, loaded, uses, dims};
+    const double loaded = std::max(std::min(once, uses), uses - heads * KeysFound(t, soc, rows) * dims);
+    return {pairs, heads * t.seqQ * t.headDimV, loaded, uses, dims};
 }
 
 PipeCycles PipeBounds(const FlashAttentionTiling& t, const Work& work, const SocSpec& soc)

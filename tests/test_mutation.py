@@ -94,7 +94,7 @@ def test_every_primitive_of_the_kernels_is_a_site() -> None:
     sources = read_sources(kernel_build.checkout_root() / "op_kernel")
     mutants = find_mutants(sources)
     sources = [source for source in sources if not source.file.startswith(EXCLUDED)]
-    methods = (f"{sign}{name}(" for name in ("Acquire", "Release", "Drain") for sign in (".", "->"))
+    methods = (f"{sign}{name}(" for name in ("Acquire", "AcquireSlot", "Release", "Drain") for sign in (".", "->"))
     for word in ("SetFlag<", "WaitFlag<", "PipeBarrier<", "CrossCoreWaitFlag(", *methods):
         lines = [
             (source.file, number)
