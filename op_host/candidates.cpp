@@ -17,6 +17,7 @@ namespace {
 
 constexpr uint32_t MAX_BLOCK_Q = 256;
 constexpr uint32_t MAX_L0_TILE_Q = 128;
+constexpr uint32_t WIDE_HEAD_DIM = 128;
 constexpr uint32_t MAX_L1_TILE_KV = 512;
 constexpr uint32_t MIN_L1_TILE_KV = 128;  // shorter tiles pay the DMA head too often
 
@@ -67,10 +68,12 @@ Values BlockQValues(const FlashAttentionTiling& base, const SocSpec& soc, const 
     if (grid.empty()) {
         grid = {static_cast<uint32_t>(rows)};
     }
+    // Wide heads leave L0A and L0C no room for larger tiles.
+    const bool wide = std::max(PaddedDim(base.headDimQk), PaddedDim(base.headDimV)) > WIDE_HEAD_DIM;
     // Too few blocks to occupy every core: smaller ones spread the work.
     for (const auto& [small, tooLarge] : {std::pair{64u, MAX_L0_TILE_Q}, {32u, 64u}, {16u, 64u}}) {
         const double tasks = 1.0 * base.batch * TaskHeads(base) * static_cast<double>(CeilDiv(rows, tooLarge));
-        if (small < rows && tasks < soc.aicCores) {
+        if (small < rows && (tasks < soc.aicCores || (wide && small == 64))) {
             grid.push_back(small);
         }
     }

@@ -35,10 +35,11 @@ double KeysBytesPerCycle(const FlashAttentionTiling& t, const SocSpec& soc, cons
 }
 
 // Share of their keys that the query blocks of a head load into a ring of L1: of the one before they find the last
-// tiles there, but where they turn at the diagonal the first of theirs is new.
+// tiles there, but where they turn at the diagonal the first of theirs is new. With a left window tiles begin at other
+// keys in each of them.
 double LoadedShare(const FlashAttentionTiling& t, double tiles, double tileKeys)
 {
-    if (t.schedule != RANGES) {
+    if (t.schedule != RANGES || t.windowLeft >= 0) {
         return 1;
     }
     double keys = 0;

@@ -45,12 +45,19 @@ Work WorkOf(const FlashAttentionTiling& t, const SocSpec& soc)
 {
     const double dims = static_cast<double>(PaddedDim(t.headDimQk)) + PaddedDim(t.headDimV);
     const double pairs = UsefulPairs(t);
-    const uint32_t rows = std::min(t.seqQ, static_cast<uint32_t>(LimitOf("block_q").max));
+    const auto most = static_cast<uint32_t>(LimitOf("block_q").max);
     const double heads = static_cast<double>(t.batch) * t.headsQ;
-    const double uses = pairs / rows * dims;
-    const double once = static_cast<double>(t.batch) * t.headsKv * t.seqKv * dims;
-    const double loaded = std::max(std::min(once, uses), uses - heads * KeysFound(t, soc, rows) * dims);
-    return {pairs, heads * t.seqQ * t.headDimV, loaded, uses, dims};
+    const double once = static_cast<double>(t.batch) * t.headsKv * VisibleKeys(t) * dims;
+    Work work{pairs, heads * t.seqQ * t.headDimV, 0, 0, dims};
+    if (t.seqQ < most) {
+        // One block of each head, or of several heads that have their keys in common.
+        work.keyUses = pairs / std::min(t.seqQ * (t.headsQ / t.headsKv), most) * dims;
+        work.keyElems = std::min(once, work.keyUses);
+        return work;
+    }
+    work.keyUses = pairs / most * dims;
+    work.keyElems = std::max(std::min(once, work.keyUses), work.keyUses - heads * KeysFound(t, soc, most) * dims);
+    return work;
 }
 
 PipeCycles PipeBounds(const FlashAttentionTiling& t, const Work& work, const SocSpec& soc)

@@ -232,10 +232,18 @@ double UsefulPairs(const FlashAttentionTiling& t)
     return pairs * t.batch * t.headsQ;
 }
 
+double VisibleKeys(const FlashAttentionTiling& t)
+{
+    const int64_t keys = t.seqKv;
+    const int64_t offset = keys - static_cast<int64_t>(t.seqQ);
+    const int64_t begin = t.windowLeft >= 0 ? std::max<int64_t>(offset - t.windowLeft, 0) : 0;
+    return static_cast<double>(std::max<int64_t>(keys - begin, 0));
+}
+
 double OperandBytes(const FlashAttentionTiling& t)
 {
     const double qRows = static_cast<double>(t.batch) * t.headsQ * t.seqQ;
-    const double kvRows = static_cast<double>(t.batch) * t.headsKv * t.seqKv;
+    const double kvRows = static_cast<double>(t.batch) * t.headsKv * VisibleKeys(t);
     return 2.0 * (t.headDimQk + t.headDimV) * (qRows + kvRows) + 4.0 * qRows;
 }
 

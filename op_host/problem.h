@@ -57,7 +57,10 @@ int64_t DimV(const Problem& problem);
 // (query, key) pairs of all heads that the windows leave; every key of the capacity counts as used.
 double UsefulPairs(const FlashAttentionTiling& tiling);
 
-// Bytes of Q, K, V, O (16 bits an element) and lse (fp32), each once.
+// Keys of a sequence that some query sees, if there are keys for each query.
+double VisibleKeys(const FlashAttentionTiling& tiling);
+
+// Bytes of Q, K, V, O (16 bits an element) and lse (fp32), each once; of K and V what some query sees.
 double OperandBytes(const FlashAttentionTiling& tiling);
 
 }  // namespace fastattn

@@ -92,6 +92,22 @@ def test_no_simulated_time_is_below_the_limit(shape: str) -> None:
     assert all(simulated - SOC["launch.cycles"] > limit for _, simulated in pairs(shape))
 
 
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"s_q": 1, "s_kv": 8192, "h_q": 64, "h_kv": 8},
+        {"s_q": 16, "s_kv": 4096, "h_q": 32, "h_kv": 4},
+        {"s_q": 256, "s_kv": 65536, "h_q": 24, "h_kv": 24, "window_left": 511},
+        {"s_q": 4096, "s_kv": 4096, "h_q": 4, "h_kv": 4, "window_left": 300},
+    ],
+    ids=["decode", "chunk", "far-window", "window"],
+)
+def test_the_limit_holds_for_shared_keys_and_windows(sizes: dict[str, int]) -> None:
+    answer = plan({"b": 1, "dtype": "fp16", "d": 128, "causal": True} | sizes)
+    simulated = time_plan({"b": 1, "dtype": "fp16", "d": 128, "causal": True} | sizes, answer, SOC)["cycles"]
+    assert answer["model"]["limit_cycles"] < simulated - SOC["launch.cycles"]
+
+
 def test_the_baseline_is_modelled_too() -> None:
     problem = problem_of("4k-2")
     modelled, simulated = cost(problem, PUBLIC)

@@ -233,3 +233,11 @@ def test_one_block_ahead_is_chosen_only_where_nothing_else_fits() -> None:
     chosen = plan(problem, mask="tiling")["tiling"]
     assert chosen["preload"] > 1
     assert plan(problem, preload=1, ring=2)["tiling"]["preload"] == 1
+
+
+@pytest.mark.parametrize(("d", "d_v"), [(192, 128), (256, 256), (136, 136), (64, 256), (129, 1)], ids=str)
+@pytest.mark.parametrize("heads", [1, 8, 32])
+@pytest.mark.parametrize("soc", SOCS)
+def test_wide_heads_have_a_plan_however_many_they_are(soc: str, heads: int, d: int, d_v: int) -> None:
+    sizes = {"b": 1, "s_q": 4096, "s_kv": 4096, "h_q": heads, "h_kv": heads, "d": d, "d_v": d_v}
+    assert plan(sizes | {"dtype": "fp16", "causal": True}, soc_of(soc))["tiling"]["block_q"] > 0

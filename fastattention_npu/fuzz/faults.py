@@ -45,6 +45,12 @@ def _not_packed(change: Callable[[Arguments], Arguments]) -> Callable[[Arguments
     return lambda a: None if a["layout"] == "tnd" else change(a)
 
 
+def _wider_query(arguments: Arguments) -> Arguments | None:
+    if arguments["layout"] == "bsh" and arguments["head_dim"] == 1:
+        return None  # one more head
+    return arguments | {"q": torch.cat([arguments["q"]] * 2, -1)[..., : arguments["q"].size(-1) + 1]}
+
+
 FAULTS: dict[str, Callable[[Arguments], Arguments | None]] = {
     "unknown layout": _with(layout="sbh"),
     "layout in use": _with(layout="bsh", head_dim=None),
@@ -54,7 +60,7 @@ FAULTS: dict[str, Callable[[Arguments], Arguments | None]] = {
     "float64": lambda a: a | {name: a[name].double() for name in "qkv"},
     "integers": lambda a: a | {name: a[name].int() for name in "qkv"},
     "a key too few": _changed("v", lambda x: torch.cat([x, x], -2)),
-    "another head dim": _changed("q", lambda x: torch.cat([x, x], -1)[..., : x.size(-1) + 1]),
+    "another head dim": _wider_query,
     "no head dim": lambda a: None if a["layout"] == "bsh" else a | {name: a[name][..., :0] for name in "qkv"},
     "scale nan": _with(softmax_scale=float("nan")),
     "scale inf": _with(softmax_scale=float("-inf")),

@@ -9,7 +9,8 @@ namespace fastattn {
 // Keys of a group's first block, if it has that many: less than blockKv where the groups are staggered.
 FASTATTN_HOST_DEVICE uint32_t FirstBlockKeys(const FlashAttentionTiling& t, uint32_t group)
 {
-    return t.blockKv - PhaseOf(t, group, t.blockKv) / UNIT_KEYS * UNIT_KEYS;
+    const uint32_t phase = t.stagger <= 1 ? 0 : group % t.stagger;  // 0 while op_host has not chosen yet
+    return phase == 0 ? t.blockKv : t.blockKv - phase * t.blockKv / t.stagger / UNIT_KEYS * UNIT_KEYS;
 }
 
 // Keys of one block.

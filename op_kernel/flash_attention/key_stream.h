@@ -3,7 +3,7 @@
 // into the next block. What it acquires it only acquires after the release of the slot's last use, in program order.
 //
 // RANGES: a tile whose first keys lie in L1 is not loaded again, or only the keys behind them. Query blocks of a head
-// take their keys in turn and back (visible_columns.h), and where they turn they have the last tiles in common.
+// take their keys in turn and back (partition.h), and where they turn they have the last tiles in common.
 #pragma once
 #include "cube_memory.h"
 
@@ -129,41 +129,33 @@ private:
         return m_->tiling->schedule == RANGES && held_[slot].keys != 0 && held_[slot].offset == offset;
     }
 
-    // Is a slot free for the tile: the one that holds its first keys, if there is one, else any?
     __aicore__ inline bool HasSlot(const Block& block, uint32_t tile) const
     {
-        const uint64_t offset = OffsetOf(block, tile);
-        for (uint32_t slot = 0; slot < source_.l1.slots; ++slot) {
-            if (Holds(slot, offset)) {
-                return !held_[slot].inUse;
-            }
-        }
-        return acquired_ - released_ < source_.l1.slots;
+        return acquired_ - released_ < source_.l1.slots && SlotFor(OffsetOf(block, tile)) < source_.l1.slots;
     }
 
-    // Of the free slots the one that holds a tile's first keys, else the one that was released first.
-    __aicore__ inline uint32_t FreeSlot(uint64_t offset) const
+    // The slot that holds a tile's first keys, once it is free (until then none); else, of the free ones, the one that
+    // was released first.
+    __aicore__ inline uint32_t SlotFor(uint64_t offset) const
     {
-        uint32_t found = source_.l1.slots;
+        const uint32_t none = source_.l1.slots;
+        uint32_t oldest = none;
         for (uint32_t slot = 0; slot < source_.l1.slots; ++slot) {
-            if (held_[slot].inUse) {
-                continue;
-            }
             if (Holds(slot, offset)) {
-                return slot;
+                return held_[slot].inUse ? none : slot;
             }
-            if (found == source_.l1.slots || held_[slot].released < held_[found].released) {
-                found = slot;
+            if (!held_[slot].inUse && (oldest == none || held_[slot].released < held_[oldest].released)) {
+                oldest = slot;
             }
         }
-        return found;
+        return oldest;
     }
 
     // Takes a slot for the tile; keeps what it holds of it, in whole pieces.
     __aicore__ inline void OpenTile(uint32_t cols)
     {
         const uint64_t offset = OffsetOf(Loading(), tile_);
-        const uint32_t slot = FreeSlot(offset);
+        const uint32_t slot = SlotFor(offset);
         Held& held = held_[slot];
         ring_->AcquireSlot(slot);
         if (!Holds(slot, offset)) {

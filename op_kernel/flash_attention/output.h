@@ -1,6 +1,6 @@
 // The running output of a vector core: O stays in UB while a piece of work lasts, then leaves for GM as the normalised
-// result, or, if the task is split between groups, as a partial result. The group with the task's first key keeps its
-// own part, its last piece of work, in UB, and adds the others to it once all groups are done. Source:
+// result, or, if the task is split between groups, as a partial result. The group with the key that the task begins
+// with keeps its own part, its last piece of work, in UB, and adds the others to it once all groups are done. Source:
 // FlashAttention-2, algorithm 1, and its combination of split keys.
 #pragma once
 #include "../common/pipeline.h"

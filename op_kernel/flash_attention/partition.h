@@ -56,16 +56,6 @@ FASTATTN_HOST_DEVICE QueryBlock MakeQueryBlock(const FlashAttentionTiling& t, co
 
 constexpr uint32_t UNIT_KEYS = 32;
 
-// How much of something core groups in different phases (stagger) are apart.
-FASTATTN_HOST_DEVICE uint32_t PhaseOf(const FlashAttentionTiling& t, uint32_t group, uint32_t whole)
-{
-    return t.stagger <= 1 ? 0 : group % t.stagger * whole / t.stagger;  // 0 while op_host has not chosen yet
-}
-
-// FOLDED: an eighth of a group's rounds, the lightest, comes at either end; fewer rounds than 8 stay as they are.
-// Simulated, causal problems of 8 to 32 heads: 0 to 2.4 % faster than heaviest first; three eighths are no better.
-constexpr uint32_t ROUNDS_A_LIGHT_END = 8;
-
 // Work of a run of keys: its columns of 32 keys, and what each block and each task cost besides, all times its rows.
 FASTATTN_HOST_DEVICE uint64_t UnitsOf(const FlashAttentionTiling& t, const QueryBlock& block)
 {
@@ -194,32 +184,12 @@ private:
         piece_.queries = MakeQueryBlock(*tiling_, piece_.sequence, query);
     }
 
-    // The round that a group comes to after `done` others. FOLDED's rounds count from the heaviest. A light task alone
-    // keeps no pipe busy, so the lightest lie where the pipes fill and drain anyway, by turns at the begin and at the
-    // end. Between them groups of different phases are at different rounds: not all in light tasks, or in heavy ones,
-    // at the same time. Tasks of a sliding window weigh the same: they keep their order.
-    FASTATTN_HOST_DEVICE uint32_t RoundAfter(uint32_t done, uint32_t rounds) const
-    {
-        const uint32_t light = rounds / ROUNDS_A_LIGHT_END;
-        if (tiling_->schedule != FOLDED || light == 0 || tiling_->windowLeft >= 0) {
-            return done;
-        }
-        if (done < light) {
-            return rounds - 1 - 2 * done;
-        }
-        if (done >= rounds - light) {
-            return rounds - 2 * (rounds - done);
-        }
-        const uint32_t heavy = rounds - 2 * light;
-        return (done - light + PhaseOf(*tiling_, group_, heavy)) % heavy;
-    }
-
     // Groups take tasks back and forth so that the loads stay even.
     FASTATTN_HOST_DEVICE bool NextWhole(bool empty)
     {
         const auto rounds = static_cast<uint32_t>(CeilDiv(numTasks_, tiling_->blockDim));
         while (round_ < rounds) {
-            const uint32_t round = RoundAfter(round_++, rounds);
+            const uint32_t round = round_++;
             const bool folded = tiling_->schedule != ROUND_ROBIN;
             const uint32_t place = folded && round % 2 != 0 ? tiling_->blockDim - 1 - group_ : group_;
             const uint32_t task = round * tiling_->blockDim + place;
@@ -304,7 +274,7 @@ private:
         const bool all = keys >= queries.keysEnd - queries.keysBegin;
         if (TakesKeysBack(*tiling_, queries)) {
             const uint64_t key = RoundUp(queries.keysEnd - keys, UNIT_KEYS);
-            return keys == 0 ? queries.keysEnd : all || key < queries.keysBegin ? queries.keysBegin : key;
+            return keys == 0 ? queries.keysEnd : all ? queries.keysBegin : key;
         }
         return all ? queries.keysEnd : queries.keysBegin + keys;
     }

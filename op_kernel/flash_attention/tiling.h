@@ -92,8 +92,7 @@ struct FlashAttentionTiling {
     uint32_t preload;    // blocks that the cube core runs ahead with Q·K^T before it turns to P·V
     uint32_t sExchange;  // SExchange
     uint32_t stagger;  // core groups are in so many phases of a block: the first block of group g is g % stagger steps
-                       // shorter, so that not all of them ask the L2 for the same at the same time; FOLDED turns the
-                       // order of its rounds likewise; 1: in step
+                       // shorter, so that not all of them ask the L2 for the same at the same time; 1: in step
 
     // Level 2: the unit inside a core.
     uint32_t l1TileKv;    // keys of a K tile in L1, multiple of l0TileKv

@@ -83,7 +83,7 @@ public:
         if (block.last) {
             output_.Finish(block.piece, share, RowShift(block), RowSum(block));
         }
-        // A group stores one part at most, that of its first piece, for the group with the task's first key.
+        // A group stores one part at most, that of its first piece, for the group that the task begins with.
         if (tiling_->schedule == RANGES && !partTold_ && (block.last || block.piece.begins)) {
             TellPart();
         }
