@@ -1,6 +1,7 @@
 """Query blocks of a head take their keys in turn and back: which keys are loaded, counted by the simulator, and results
 over many turns."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from planning import SOC, plan
 
-from fastattention_npu import reference, sim
+from fastattention_npu import _core, reference, sim
 from fastattention_npu.sim.timing import time_plan
 
 HALF = 2
@@ -49,6 +50,34 @@ def test_heads_share_tiles_only_if_they_share_keys(h_kv: int, found: int) -> Non
 
 def test_whole_tasks_in_rounds_load_what_they_use() -> None:
     assert keys_read({"s_q": 2048, "s_kv": 2048}, schedule=FOLDED) == {"k": 8 * 2048, "v": 8 * 2048}
+
+
+def drawn(choose: random.Random) -> tuple[dict[str, Any], dict[str, int]]:
+    problem: dict[str, Any] = {"b": choose.choice((1, 2)), "h_q": choose.choice((1, 2, 4)), "h_kv": 1, "dtype": "fp16"}
+    problem |= {"s_q": choose.choice((17, 100, 205, 700, 1100)), "s_kv": choose.choice((33, 300, 700, 1100, 1999))}
+    problem |= {"d": choose.choice((16, 64, 128)), "causal": choose.random() < 0.6}
+    if problem["causal"] and choose.random() < 0.4:
+        problem["window_left"] = choose.choice((0, 20, 97, 300))
+    fields = {"block_q": choose.choice((16, 32, 64, 128)), "block_kv": choose.choice((256, 512, 768))}
+    fields |= {"ring": 3, "preload": 2, "l1_tile_kv": 128, "l0_tile_kv": 64, "strip_rows": 8}
+    return problem, fields | {"block_dim": choose.choice((1, 3, 5)), "stagger": choose.choice((1, 3, 8))}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_groups_multiply_what_op_host_counts(seed: int) -> None:
+    """Blocks of both sides are the same, whole fractals but at the ends of a sequence, and within the sequence."""
+    problem, fields = drawn(random.Random(seed))
+    try:
+        chosen = plan(problem, **fields)
+    except ValueError:
+        chosen = plan(problem)
+    report = time_plan(problem, chosen, SOC)
+    fractals = -(-problem["d"] // 16) * 16**3
+    counted = [
+        (group["score_fractals"] + group["output_fractals"]) * fractals
+        for group in _core.group_work(chosen["tiling_bytes"], [])
+    ]
+    assert report["group_cube_macs"] == counted
 
 
 # Tiles of 64 keys, some with fewer: every query block turns, few blocks end at whole tiles.

@@ -187,10 +187,11 @@ ATTENTION_US = {
     1024: {1024: 19.439, 2048: 26.221, 4096: 43.127, 8192: 76.855},
     2048: {1024: 23.424, 2048: 36.055, 4096: 59.690, 8192: 107.780},
 }
-# The table's kernel: 128 rows of Q against 256 keys at a time, cube tiles of 128 keys, Q.K^T four blocks ahead.
+# The table's kernel: 128 rows of Q against 256 keys at a time, cube tiles of 128 keys, Q.K^T four blocks ahead; query
+# blocks go to the cores whole.
 ATTENTION_TILING = {
     "block_q": 128, "block_kv": 256, "preload": 4, "ring": 5, "strip_rows": 32, "l1_tile_kv": 256, "l0_tile_kv": 128,
-    "stagger": 1,
+    "stagger": 1, "schedule": 2,
 }  # fmt: skip
 ATTENTION_FITS = {
     (2048, 4096): SLICE,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..cli.text import table
+from ..config import TilingConfig, load_tiling
 from ..kernel_call import plan_problem
 from ..sim.launch import default_threads
 from ..sim.timing import time_plan
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--d", type=int, help="head dim, with --s and --heads: this shape only")
     parser.add_argument("--s", type=int, help="queries and keys")
     parser.add_argument("--heads", type=int, default=1)
+    parser.add_argument("--tiling", metavar="FILE", help="tiling file or name, instead of what a call gets")
     parser.add_argument("--threads", type=int, default=default_threads())
 
 
@@ -40,18 +42,21 @@ def run(args: argparse.Namespace) -> int:
         raise SystemExit("fastattn bench ports: --d and --s go together")
     shapes = SHAPES if args.d is None else ((args.d, args.s, args.heads),)
     soc = load_soc(args.soc)
-    rows = [{"d": d, "s": s, "heads": h} | terms(soc, d, s, h, args.threads) for d, s, h in shapes]
+    tiling = load_tiling(args.tiling) if args.tiling else None
+    rows = [{"d": d, "s": s, "heads": h} | terms(soc, d, s, h, args.threads, tiling) for d, s, h in shapes]
     answer = {"cycles_are": "simulated", "soc": soc.name, "commit": commit_of_checkout(), "rows": rows}
     print(json.dumps(answer, indent=2) if args.json else as_text(answer))
     return 0
 
 
-def terms(soc: SocConfig, d: int, s: int, heads: int, threads: int = 1) -> dict[str, float]:
+def terms(
+    soc: SocConfig, d: int, s: int, heads: int, threads: int = 1, tiling: TilingConfig | None = None
+) -> dict[str, float]:
     """Cycles of TERMS for causal attention over one sequence."""
     sizes = {"b": 1, "s_q": s, "s_kv": s, "h_q": heads, "h_kv": heads, "d": d}
     problem: dict[str, Any] = sizes | {"dtype": "fp16", "layout": "bshd", "causal": True}
     values = soc.values()
-    report = time_plan(problem, plan_problem(problem, soc, None), values, threads=threads, events=MOST_EVENTS)
+    report = time_plan(problem, plan_problem(problem, soc, tiling), values, threads=threads, events=MOST_EVENTS)
     bytes_per_cycle = values["shared.l2_gbps"] * 1e3 / values["clock.mhz"]
     launch = values["launch.cycles"]
     half = (report["cycles"] - launch) / 2

@@ -35,7 +35,7 @@ public:
     {
         const uint32_t tileKeys = MaxOf(t.l1TileKv, t.l1TileV);
         const bool turns = t.schedule == RANGES && t.numBlocksQ > 1;
-        alignKeys_ = turns && t.blockKv % tileKeys == 0 ? tileKeys : 1;
+        alignKeys_ = turns && t.blockKv % tileKeys == 0 ? tileKeys : UNIT_KEYS;
     }
 
     FASTATTN_HOST_DEVICE bool Done() const { return begin_ == end_; }
@@ -61,9 +61,18 @@ private:
     {
         const uint32_t rest = left % blockKv_;
         const uint32_t keys = MaxOf(most_, rest);
-        const uint32_t cut = back_ ? end_ - keys : begin_ + keys;
-        const uint32_t past = back_ ? (alignKeys_ - cut % alignKeys_) % alignKeys_ : cut % alignKeys_;
-        return past < keys && keys - past >= rest ? keys - past : keys;
+        const uint32_t most = left < blockKv_ ? left : blockKv_;
+        const uint32_t upToUnit = keys + UNIT_KEYS - 1 < most ? keys + UNIT_KEYS - 1 : most;
+        const uint32_t inTiles = KeysToGrid(upToUnit, alignKeys_);
+        const uint32_t inUnits = KeysToGrid(upToUnit, UNIT_KEYS);
+        return inTiles != 0 && inTiles >= rest ? inTiles : inUnits != 0 && inUnits >= rest ? inUnits : keys;
+    }
+
+    // The most keys, up to `most`, behind which the others begin or end at a multiple of step.
+    FASTATTN_HOST_DEVICE uint32_t KeysToGrid(uint32_t most, uint32_t step) const
+    {
+        const uint32_t past = back_ ? (step - (end_ - most) % step) % step : (begin_ + most) % step;
+        return past < most ? most - past : 0;
     }
 
     // Of the keys that are left.
@@ -73,7 +82,7 @@ private:
     bool first_ = true;
     uint32_t most_ = 0;  // keys of the next block
     uint32_t blockKv_ = 0;
-    uint32_t alignKeys_ = 1;
+    uint32_t alignKeys_ = UNIT_KEYS;
 };
 
 }  // namespace fastattn
