@@ -23,7 +23,7 @@ from .tune_classes import bar, chosen_classes, is_made
 SHOWN = 8
 # Tokens: shorter layers hardly gain, of the longer ones not all do, and they take long to simulate a hundred times.
 SHIPPED_LENGTHS = {
-    "llama2-70b": (4096, 8192, 16384, 32768),
+    "llama2-70b": (4096, 8192, 16384),
     "pangu-38b": (4096, 8192, 16384),
     "llama-7b": (4096, 8192),
 }
