@@ -22,20 +22,19 @@ struct Work {
 };
 
 // Keys of K and V that the query blocks of a head find in L1 at best: no more than the one before has used, than they
-// use themselves, or than there is room for beside Q and two tiles of P.
+// use themselves, or than there is room for beside Q. The first follows another head, which may have the same keys.
 double KeysFound(FlashAttentionTiling t, const SocSpec& soc, uint32_t rows)
 {
     t.blockQ = rows;
     t.packGqa = 0;
     const double dims = static_cast<double>(PaddedDim(t.headDimQk)) + PaddedDim(t.headDimV);
-    const double tilesOfP = static_cast<double>(STAGES) * t.l0TileQ * t.l0TileKv;
-    const double room = (soc.l1Bytes / HALF_BYTES - 1.0 * rows * PaddedDim(t.headDimQk) - tilesOfP) / dims;
+    const double room = std::max(0.0, (soc.l1Bytes / HALF_BYTES - 1.0 * rows * PaddedDim(t.headDimQk)) / dims);
     double found = 0;
-    double before = 0;
+    double before = t.headsQ > t.headsKv ? t.seqKv : 0;
     for (uint32_t i = 0; i < CeilDiv(t.seqQ, rows); ++i) {
         const QueryBlock queries = MakeQueryBlock(t, {0, 0, t.seqQ, t.seqKv}, i);
         const double keys = queries.Empty() ? 0 : queries.keysEnd - queries.keysBegin;
-        found += std::min({keys, before, std::max(room, 0.0)});
+        found += std::min({keys, before, room});
         before = keys;
     }
     return found;

@@ -61,14 +61,7 @@ void AddFractals(const FlashAttentionTiling& t, const Piece& piece, uint32_t fir
     KeyBlocks blocks(t, piece, firstKeys);
     while (!blocks.Done()) {
         const KeyRun keys = blocks.Next();
-        const uint32_t blockCols = keys.end - keys.begin;
-        if (t.windowRight < 0) {
-            const uint64_t all = CeilDiv(run.rows, FRACTAL_ROWS) * CeilDiv(blockCols, FRACTAL_ROWS);
-            work.scoreFractals += all;
-            work.outputFractals += all;
-            continue;
-        }
-        const BlockColumns block{blockCols, run.rowOffset - keys.begin + t.windowRight};
+        const BlockColumns block{keys.end - keys.begin, run.rowOffset - keys.begin + t.windowRight};
         for (uint32_t row = 0; row < run.rows; row += t.l0TileQ) {
             const uint32_t rows = std::min(run.rows - row, t.l0TileQ);
             const uint32_t cols = ColumnsOfTile(t, run, block, row);

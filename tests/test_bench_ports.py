@@ -1,13 +1,14 @@
 """`fastattn bench ports`: its terms, and both forms of output."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastattention_npu.bench import ports
 from fastattention_npu.cli.main import main
-from fastattention_npu.config import load_soc
+from fastattention_npu.config import load_soc, load_tiling
 from fastattention_npu.kernel_call import plan_problem
 from fastattention_npu.sim.timing import time_plan
 
@@ -37,6 +38,16 @@ def test_text_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "cycles simulated" in capsys.readouterr().out
     assert main(["bench", "ports", *SMALL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["cycles_are"] == "simulated"
+
+
+def test_a_tiling_replaces_the_plan_of_a_call(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "short.yaml"
+    file.write_text("block_q: 16\n")
+    assert main(["bench", "ports", *SMALL, "--tiling", str(file), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    soc = load_soc("ascend910b2")
+    assert {name: row[name] for name in ports.TERMS} == ports.terms(soc, 64, 512, 2, tiling=load_tiling(file))
+    assert row["bytes"] > ports.terms(soc, 64, 512, 2)["bytes"]
 
 
 def test_what_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

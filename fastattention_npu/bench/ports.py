@@ -4,7 +4,8 @@
 
 bytes: all copies to and from GM at the full rate of the ports; start and end: what the ports leave unused in the first
 and in the second half of the time after the launch, with the copies' bytes spread evenly over their times. The plan is
-the one that a call gets. Everything is simulated, arithmetic left out, cold L2; nothing was measured on a card.
+the one that a call gets, or a tiling file's. Everything is simulated, arithmetic left out, cold L2; nothing was
+measured on a card.
 """
 
 import argparse

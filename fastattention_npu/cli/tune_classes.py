@@ -28,6 +28,8 @@ def command(options: argparse.Namespace) -> int:
     folder = options.output or config_root() / "tiling" / soc.name
     todo = chosen_classes(options.classes, classes())
     commit = tuning.commit_of_checkout()
+    if options.like:
+        check_like(options.like, todo)
     shipped = shipped_tilings(options.like or soc.name)
     rows = []
     for number, (name, problems) in enumerate(todo.items(), 1):
@@ -38,8 +40,8 @@ def command(options: argparse.Namespace) -> int:
             print(f"{what}: stands already, made with {commit}", flush=True)
             continue
         start_s = time.monotonic()
-        known = tilings_of(options.like, name) if options.like else None
-        also = shipped.get(problems[0]["d"], [])
+        known: list[tuning.Fields] | None = [] if options.like else None  # nothing but what ships
+        also = shipped[problems[0]["d"]]
         tuned = tune_class(
             problems, soc.values(), options.threads or default_threads(), bar(what), known=known, also=also
         )
@@ -59,7 +61,7 @@ def shipped_tilings(soc: str) -> dict[int, list[tuning.Fields]]:
     """By head dim, what ships for any class of a SoC: a search from the model's best may miss it."""
     found: dict[int, list[tuning.Fields]] = {}
     for name, problems in classes().items():
-        path = config_root() / "tiling" / soc / f"{name}.yaml"
+        path = file_of(soc, name)
         alike = found.setdefault(problems[0]["d"], [])
         fields = {key: int(value) for key, value in load_tiling(path).fields.items()} if path.is_file() else {}
         if fields and fields not in alike:
@@ -67,14 +69,19 @@ def shipped_tilings(soc: str) -> dict[int, list[tuning.Fields]]:
     return found
 
 
-def tilings_of(soc: str, name: str) -> list[tuning.Fields]:
-    """The tiling that ships for a class on another SoC; none if op_host's own choice stays there."""
-    path = config_root() / "tiling" / soc / f"{name}.yaml"
-    if not path.is_file():
-        remedy = f"make it first: fastattn tune --all --soc {soc} --classes {name}"
-        raise ConfigError("no tiling to start from", [Reason("--like", soc, f"a SoC with {path}", remedy)])
-    fields = {key: int(value) for key, value in load_tiling(path).fields.items()}
-    return [fields] if fields else []
+def file_of(soc: str, name: str) -> Path:
+    return config_root() / "tiling" / soc / f"{name}.yaml"
+
+
+def check_like(soc: str, names: Iterable[str]) -> None:
+    """ConfigError, with every reason, for a SoC that does not ship the classes."""
+    reasons = [
+        Reason("--like", soc, f"a SoC with {path}", f"make it first: fastattn tune --all --soc {soc} --classes {name}")
+        for name in names
+        if not (path := file_of(soc, name)).is_file()
+    ]
+    if reasons:
+        raise ConfigError("no tiling to start from", reasons)
 
 
 def chosen_classes(patterns: Iterable[str], known: Mapping[str, Of]) -> dict[str, Of]:
