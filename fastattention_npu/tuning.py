@@ -18,7 +18,7 @@ from .sim.timing import time_plan
 
 # The choice of a tiling that suits a whole class of shapes; how their tasks are divided depends on each shape.
 CLASS_FIELDS = (
-    *("block_q", "block_kv", "ring", "preload", "l1_tile_kv", "l1_tile_v", "l1_tile_p"),
+    *("block_q", "slice_q", "block_kv", "ring", "preload", "l1_tile_kv", "l1_tile_v", "l1_tile_p"),
     *("l0_tile_q", "l0_tile_kv", "interleave", "strip_rows"),
 )
 # Fields that a tuned file holds; op_host derives the others.
@@ -30,9 +30,10 @@ ROUNDS = 4  # of neighbours of the best so far, at most
 LEADERS = 2  # whose neighbours a round simulates
 # Values that a neighbour may take; what does not fit is refused by op_host and left out.
 STEPS: Mapping[str, Sequence[int]] = {
-    "block_q": (32, 64, 128, 256),
+    "block_q": (32, 64, 128, 256, 512),
+    "slice_q": (64, 128, 256),
     "block_kv": (256, 512, 768, 1024),
-    "preload": (1, 2, 3, 4),
+    "preload": (1, 2, 3, 4, 5),
     "l1_tile_kv": (64, 128, 256, 512),
     "l1_tile_v": (64, 128, 256, 512),
     "l1_tile_p": (64, 128, 256),
@@ -42,12 +43,13 @@ STEPS: Mapping[str, Sequence[int]] = {
     "strip_rows": (8, 16, 32),
     "schedule": (0, 1),
     "stagger": (1, 2, 8),
-    "block_units": (1, 2, 4, 8),
-    "task_units": (1, 2, 4, 8),
+    "block_units": (0, 1, 2, 4, 8),
+    "task_units": (0, 1, 2, 4, 8),
 }
 # What op_host derives anew when a field changes, because the old value may not fit or not suit the new one.
 FOLLOWERS: Mapping[str, Sequence[str]] = {
-    "block_q": ("l0_tile_q", "l1_tile_v", *RANGE_WEIGHTS),
+    "block_q": ("slice_q", "l0_tile_q", "l1_tile_v", *RANGE_WEIGHTS),
+    "slice_q": ("l0_tile_q", *RANGE_WEIGHTS),
     "block_kv": ("l1_tile_v", "l1_tile_p", *RANGE_WEIGHTS),
     "l1_tile_kv": ("l1_tile_v",),
     "l0_tile_q": ("l1_tile_v",),

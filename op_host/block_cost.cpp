@@ -134,11 +134,15 @@ template <typename Stage>
 void ForEachStrip(const FlashAttentionTiling& t, const BlockShape& shape, Stage stage)
 {
     const Seen seen(t, shape);
-    const uint32_t share = std::min(RowsPerVectorCore(shape.rows), shape.rows);
-    for (uint32_t done = 0; done < share; done += t.stripRows) {
-        const uint32_t row = shape.rows - share + done;
-        stage(std::min(t.stripRows, share - done), ColumnsOfStrip(t, seen.queries, seen.block, row),
-              ColumnsOfTile(t, seen.queries, seen.block, row));
+    const uint32_t stripRows = t.stripRows * (shape.masked ? 1 : StripsAtOnce(t, shape.cols));
+    for (uint32_t slice = 0; slice < shape.rows; slice += t.sliceQ) {
+        const uint32_t rows = std::min(t.sliceQ, shape.rows - slice);
+        const uint32_t share = std::min(RowsPerVectorCore(rows), rows);
+        for (uint32_t done = 0; done < share; done += stripRows) {
+            const uint32_t row = slice + rows - share + done;
+            stage(std::min(stripRows, share - done), ColumnsOfStrip(t, seen.queries, seen.block, row),
+                  ColumnsOfTile(t, seen.queries, seen.block, row));
+        }
     }
 }
 
@@ -154,7 +158,7 @@ StageCost QkStage(const FlashAttentionTiling& t, const SocSpec& soc, const Block
     });
     ForEachQueryTile(t, shape, [&](uint32_t, uint32_t rows, uint32_t) {
         // Taken back and forth, every other query tile is in L0A already.
-        c.mte1 += LoadLeftCycles(soc, rows, t.headDimQk) * (SharesKeys(t) ? stage.l1Tiles / 2 : 1);
+        c.mte1 += LoadLeftCycles(soc, rows, t.headDimQk) * (t.sliceQ > t.l0TileQ ? stage.l1Tiles / 2 : 1);
     });
     ForEachScoreTile(t, shape, [&](uint32_t rows, uint32_t keys) {
         stage.l0Tiles += 1;

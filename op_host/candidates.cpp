@@ -17,7 +17,12 @@ namespace {
 
 constexpr uint32_t MAX_BLOCK_Q = 256;
 constexpr uint32_t MAX_L0_TILE_Q = 128;
+constexpr uint32_t MAX_BLOCK_KV = 1024;
 constexpr uint32_t WIDE_HEAD_DIM = 128;
+// Blocks in slices: heads so narrow that L1 holds all of a block's K and V beside Q, UB the output of so many rows.
+constexpr uint32_t SLICED_BLOCK_Q = 512;
+constexpr uint32_t SLICED_HEAD_DIM = 64;
+constexpr double MIN_SLICED_BLOCKS = 4;  // of a core group: with fewer of them groups are unevenly loaded
 constexpr uint32_t MAX_L1_TILE_KV = 512;
 constexpr uint32_t MIN_L1_TILE_KV = 128;  // shorter tiles pay the DMA head too often
 
@@ -56,10 +61,34 @@ uint32_t LargestTile(uint32_t rows, uint32_t atMost)
     return tile;
 }
 
+// Blocks of keys that the windows leave to a query block, about.
+double KeyBlocksOf(const FlashAttentionTiling& t, double blockKv)
+{
+    double keys = t.windowRight >= 0 ? t.seqKv / 2.0 : t.seqKv;
+    if (t.windowLeft >= 0) {
+        keys = std::min(keys, t.windowLeft + 1.0);
+    }
+    return keys / blockKv;
+}
+
+bool PaysSlicing(const FlashAttentionTiling& base, const SocSpec& soc, const Overrides& overrides)
+{
+    const auto schedule = overrides.find("schedule");
+    if (schedule != overrides.end() && schedule->second != RANGES) {
+        return false;  // keys stay in L1 for equal ranges only
+    }
+    const double tasks = 1.0 * base.batch * TaskHeads(base) * base.seqQ / SLICED_BLOCK_Q;
+    return std::max(PaddedDim(base.headDimQk), PaddedDim(base.headDimV)) <= SLICED_HEAD_DIM &&
+           tasks * KeyBlocksOf(base, MAX_BLOCK_KV) >= MIN_SLICED_BLOCKS * soc.aicCores;
+}
+
 Values BlockQValues(const FlashAttentionTiling& base, const SocSpec& soc, const Overrides& overrides)
 {
     const uint64_t rows = RoundUp(static_cast<uint64_t>(base.seqQ) * PackedHeads(base), FRACTAL_ROWS);
     Values grid;
+    if (PaysSlicing(base, soc, overrides)) {
+        grid.push_back(SLICED_BLOCK_Q);
+    }
     for (const uint32_t large : {MAX_BLOCK_Q, MAX_L0_TILE_Q}) {
         if (large <= rows) {
             grid.push_back(large);
@@ -77,7 +106,7 @@ Values BlockQValues(const FlashAttentionTiling& base, const SocSpec& soc, const 
             grid.push_back(small);
         }
     }
-    return Choose(overrides, "block_q", grid, MAX_BLOCK_Q);
+    return Choose(overrides, "block_q", grid, SLICED_BLOCK_Q);
 }
 
 // Packing pays where one head's queries do not fill a block: K and V are then read once for all heads of a group.
@@ -89,13 +118,13 @@ Values PackValues(const FlashAttentionTiling& base, const Overrides& overrides)
 
 Values BlockKvValues(const FlashAttentionTiling& base, const Overrides& overrides)
 {
-    Values grid = {1024, 512, 768, 256};
+    Values grid = {MAX_BLOCK_KV, 512, 768, 256};
     const auto l1Tile = overrides.find("l1_tile_kv");
     if (l1Tile != overrides.end()) {
         const uint64_t step = std::lcm<uint64_t>(MASK_ROW_ALIGN_ELEMS, static_cast<uint64_t>(l1Tile->second));
         if (step <= static_cast<uint64_t>(LimitOf("block_kv").max)) {
             grid = {static_cast<uint32_t>(step)};
-            for (uint64_t keys = 2 * step; keys <= 1024; keys += step) {
+            for (uint64_t keys = 2 * step; keys <= MAX_BLOCK_KV; keys += step) {
                 grid.insert(grid.begin(), static_cast<uint32_t>(keys));
             }
         }
@@ -103,9 +132,10 @@ Values BlockKvValues(const FlashAttentionTiling& base, const Overrides& override
     return Choose(overrides, "block_kv", grid, RoundUp(base.seqKv, MASK_ROW_ALIGN_ELEMS));
 }
 
-Values L0TileValues(uint32_t blockKv, const Overrides& overrides)
+Values L0TileValues(uint32_t blockQ, uint32_t blockKv, const Overrides& overrides)
 {
-    Values grid = {128, 256, 64};
+    // Of slices the smallest that L0 holds twice: the products alternate.
+    Values grid = blockQ > MAX_BLOCK_Q ? Values{64, 128} : Values{128, 256, 64};
     const auto l1Tile = overrides.find("l1_tile_kv");
     if (l1Tile != overrides.end() && l1Tile->second % 64 != 0) {
         // None of the usual tiles divides this one: take its own divisors, the widest first.
@@ -134,7 +164,7 @@ Values L1TileValues(uint32_t blockKv, uint32_t l0TileKv, const Overrides& overri
     return Choose(overrides, "l1_tile_kv", grid, blockKv);
 }
 
-std::vector<std::pair<uint32_t, uint32_t>> RingPreloadValues(const Overrides& overrides)
+std::vector<std::pair<uint32_t, uint32_t>> RingPreloadValues(uint32_t blockQ, const Overrides& overrides)
 {
     const auto ring = overrides.find("ring");
     const auto preload = overrides.find("preload");
@@ -148,22 +178,29 @@ std::vector<std::pair<uint32_t, uint32_t>> RingPreloadValues(const Overrides& ov
     if (preload != overrides.end()) {
         return {{value(preload) + 1, value(preload)}};
     }
-    return {{4, 3}, {3, 2}, {2, 1}};
+    std::vector<std::pair<uint32_t, uint32_t>> values = {{4, 3}, {3, 2}, {2, 1}};
+    if (blockQ > MAX_BLOCK_Q) {
+        values.insert(values.begin(), {6, 5});  // of slices, which are smaller
+    }
+    return values;
 }
 
 }  // namespace
 
 void DeriveFields(const SocSpec& soc, const Overrides& overrides, FlashAttentionTiling& t)
 {
+    if (overrides.count("slice_q") == 0) {
+        t.sliceQ = t.blockQ > MAX_BLOCK_Q ? LargestTile(t.blockQ, MAX_L0_TILE_Q) : t.blockQ;
+    }
     if (overrides.count("l0_tile_q") == 0) {
-        t.l0TileQ = LargestTile(t.blockQ, MAX_L0_TILE_Q);
+        t.l0TileQ = LargestTile(t.sliceQ, MAX_L0_TILE_Q);
     }
     if (overrides.count("l1_tile_v") == 0) {
         // Events are few: V of a block that several query tiles share takes two.
         t.l1TileV = SharesKeys(t) ? std::max(t.blockKv / STAGES, t.l1TileKv) : t.l1TileKv;
     }
     if (overrides.count("l1_tile_p") == 0) {
-        t.l1TileP = t.l0TileKv;
+        t.l1TileP = t.sliceQ < t.blockQ && t.blockKv % (2 * t.l0TileKv) == 0 ? 2 * t.l0TileKv : t.l0TileKv;
     }
     if (overrides.count("p_slots") == 0) {
         // Two hardly gain; one leaves room for longer strips.
@@ -213,14 +250,14 @@ void AddCandidates(const FlashAttentionTiling& base, const SocSpec& soc, const O
         t.blockQ = blockQ;
         for (const uint32_t blockKv : BlockKvValues(base, overrides)) {
             t.blockKv = blockKv;
-            for (const uint32_t l0TileKv : L0TileValues(blockKv, overrides)) {
+            for (const uint32_t l0TileKv : L0TileValues(blockQ, blockKv, overrides)) {
                 t.l0TileKv = l0TileKv;
                 for (const uint32_t l1TileKv : L1TileValues(blockKv, l0TileKv, overrides)) {
                     t.l1TileKv = l1TileKv;
-                    for (const uint32_t stripRows :
-                         Choose(overrides, "strip_rows", {32, 16, 8}, RowsPerVectorCore(blockQ))) {
+                    for (const uint32_t stripRows : Choose(overrides, "strip_rows", {32, 16, 8},
+                                                           RowsPerVectorCore(std::min(blockQ, MAX_BLOCK_Q)))) {
                         t.stripRows = stripRows;
-                        for (const auto& [ring, preload] : RingPreloadValues(overrides)) {
+                        for (const auto& [ring, preload] : RingPreloadValues(blockQ, overrides)) {
                             t.ring = ring;
                             t.preload = preload;
                             for (const uint32_t interleave : Choose(overrides, "interleave", {1, 0}, 1)) {

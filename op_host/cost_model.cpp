@@ -86,10 +86,11 @@ ModelledCost ModelCost(const FlashAttentionTiling& t, const SocSpec& soc, const 
     AddCycles(overhead, load.tasks, model.busy);
     if (load.blocks > 0) {
         BlockCost mean;
-        AddBlock(all, 1 / load.blocks, mean);
-        const PipelineTime time = RunPipeline(t, soc, mean, load.blocks);
-        model.stallCycles = load.blocks * std::max(0.0, time.intervalCycles - Longest(BusyOf(mean)));
-        model.fillCycles = std::max(0.0, time.cycles - load.blocks * time.intervalCycles);
+        const double slices = load.blocks * static_cast<double>(CeilDiv(rows, t.sliceQ));
+        AddBlock(all, 1 / slices, mean);
+        const PipelineTime time = RunPipeline(t, soc, mean, slices);
+        model.stallCycles = slices * std::max(0.0, time.intervalCycles - Longest(BusyOf(mean)));
+        model.fillCycles = std::max(0.0, time.cycles - slices * time.intervalCycles);
         model.pipelineCycles = time.cycles + load.tasks * overhead.vector;
     }
     model.cycles = model.launchCycles + EpilogueCycles(t, soc, rows) +

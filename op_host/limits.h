@@ -12,7 +12,6 @@ namespace fastattn {
 
 constexpr uint32_t L1_MIX_RESERVED_BYTES = 256;   // the runtime keeps these of L1 in kernels with both core types
 constexpr uint32_t CROSS_CORE_COUNTER_MAX = 15;   // a cross-core flag counts 0 ... 15
-constexpr uint32_t EVENTS_PER_PIPE_PAIR = 8;      // ids 0 ... 7 of a HardEvent
 constexpr uint32_t LOAD_DATA_MAX_FRACTALS = 255;  // LoadData2DParams.repeatTimes is a uint8
 
 enum class LimitGroup { PROBLEM, TILING };

@@ -61,6 +61,9 @@ RangeWeights WeightsOf(const FlashAttentionTiling& t, const SocSpec& soc)
         return CostOfBlock(t, soc, {rows, cols, masked}, {soc.mte2L1BytesPerCycle});
     };
     if (PairsPerGroup(t, soc) >= FILLED_PAIRS) {
+        if (t.sliceQ < t.blockQ && t.windowRight >= 0) {
+            return {0, 0};  // the slices of a task's first rows leave out as many columns
+        }
         const Line bytes = LineThrough(t, [&](uint32_t cols, bool masked) { return block(cols, masked).l2Bytes; });
         const double queriesAndOutput = static_cast<double>(rows) * (t.headDimQk + t.headDimV) * HALF_BYTES;
         RangeWeights weights = InColumns(bytes, queriesAndOutput / bytes.column);

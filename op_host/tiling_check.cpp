@@ -75,8 +75,8 @@ void PlaceVectorBuffers(const FlashAttentionTiling& t, const SocSpec& soc, std::
 void PlaceWorkspace(const FlashAttentionTiling& t, const SocSpec& soc, std::vector<PlacedBuffer>& placed)
 {
     const WorkspaceMap map = MakeWorkspaceMap(t);
-    const uint64_t scores = static_cast<uint64_t>(t.blockQ) * t.blockKv;
-    const uint64_t output = static_cast<uint64_t>(t.blockQ) * PaddedDim(t.headDimV);
+    const uint64_t scores = static_cast<uint64_t>(t.sliceQ) * t.blockKv;
+    const uint64_t output = static_cast<uint64_t>(t.sliceQ) * PaddedDim(t.headDimV);
     const uint64_t limitBytes = static_cast<uint64_t>(soc.hbmBytes) / std::max<uint32_t>(t.blockDim, 1);
     const char* remedy = "lower ring, block_kv or block_dim";
     placed.push_back({"workspace", "gmS", map.sOffsetBytes, scores * ExchangeBytes(t), t.ring, limitBytes, remedy});
@@ -118,9 +118,13 @@ void CheckTiles(const FlashAttentionTiling& t, Reasons& reasons)
                  std::string("change ") + name + ", l0_tile_kv or block_kv"});
         }
     }
-    if (t.blockQ % t.l0TileQ != 0) {
+    if (t.blockQ % t.sliceQ != 0) {
         reasons.push_back(
-            {"l0_tile_q", Text(t.l0TileQ), "a divisor of block_q = " + Text(t.blockQ), "change l0_tile_q or block_q"});
+            {"slice_q", Text(t.sliceQ), "a divisor of block_q = " + Text(t.blockQ), "change slice_q or block_q"});
+    }
+    if (t.sliceQ % t.l0TileQ != 0) {
+        reasons.push_back(
+            {"l0_tile_q", Text(t.l0TileQ), "a divisor of slice_q = " + Text(t.sliceQ), "change l0_tile_q or slice_q"});
     }
     const L1Map l1 = MakeL1Map(t);
     const uint32_t slots = l1.q.slots + l1.k.slots + l1.v.slots + l1.p.slots;

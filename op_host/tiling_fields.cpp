@@ -26,6 +26,7 @@ const std::vector<TilingField>& TilingFields()
         {"has_seq_used_kv", &T::hasSeqUsedKv, false},
         {"mask_tensor", &T::maskTensor, false, {"none", "bool", "add", "add_fp32", "windows"}},
         {"block_q", &T::blockQ, true},
+        {"slice_q", &T::sliceQ, true},
         {"block_kv", &T::blockKv, true},
         {"ring", &T::ring, true},
         {"preload", &T::preload, true},

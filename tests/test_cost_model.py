@@ -46,9 +46,12 @@ def test_limit_is_the_hand_calculation() -> None:
     limit = plan(LLAMA | {"causal": False, "s_q": 16384, "s_kv": 16384})["model"]["limit_pipe_cycles"]
     pairs = 32 * 16384**2
     outputs = 32 * 16384 * 128
+    partials = pairs / 1024 * 128  # 320 rows of 1024 keys: of what UB holds they ask the ports for the fewest bytes
     assert limit["cube"] == pytest.approx(pairs * 128 * 2 / 4096 / 24)
-    assert limit["fixpipe"] == pytest.approx((pairs + outputs) * 4 / 66 / 24)
+    assert limit["fixpipe"] == pytest.approx((pairs + partials) * 4 / 66 / 24)
     assert limit["vector"] == pytest.approx(pairs / 64 * 6 / 48)
+    bytes_l2 = 2 * pairs * 6 + 2 * partials * 4 + outputs * 2 + 32 * (16384**2 / 320 - 51 * 864) * 256 * 2
+    assert limit["l2"] == pytest.approx(bytes_l2 / (SOC["shared.l2_gbps"] * 1e9 / 1800e6), rel=1e-6)
     assert limit["hbm"] == pytest.approx((4 * outputs * 2 + 32 * 16384 * 4) / (SOC["shared.hbm_gbps"] * 1e9 / 1800e6))
     causal = plan(LLAMA | {"s_q": 300, "s_kv": 200, "h_q": 1, "h_kv": 1})["model"]["limit_pipe_cycles"]
     assert causal["cube"] == pytest.approx(np.tri(300, 200, -100).sum() * 128 * 2 / 4096 / 24)

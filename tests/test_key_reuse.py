@@ -52,6 +52,13 @@ def test_whole_tasks_in_rounds_load_what_they_use() -> None:
     assert keys_read({"s_q": 2048, "s_kv": 2048}, schedule=FOLDED) == {"k": 8 * 2048, "v": 8 * 2048}
 
 
+def test_slices_of_a_block_share_its_keys() -> None:
+    # Two blocks of 512 rows: all keys once for the first, and for the second but for what lies in L1 at its begin.
+    sliced = TILING | {"block_q": 512, "slice_q": 128, "l1_tile_kv": 512, "block_dim": 1}
+    read = keys_read({"s_q": 1024, "s_kv": 2048, "d": 64}, **sliced)
+    assert {name: keys * D // 64 for name, keys in read.items()} == {"k": 2 * 2048 - 1024, "v": 2 * 2048 - 1024}
+
+
 def drawn(choose: random.Random) -> tuple[dict[str, Any], dict[str, int]]:
     problem: dict[str, Any] = {"b": choose.choice((1, 2)), "h_q": choose.choice((1, 2, 4)), "h_kv": 1, "dtype": "fp16"}
     problem |= {"s_q": choose.choice((17, 100, 205, 700, 1100)), "s_kv": choose.choice((33, 300, 700, 1100, 1999))}
@@ -59,6 +66,7 @@ def drawn(choose: random.Random) -> tuple[dict[str, Any], dict[str, int]]:
     if problem["causal"] and choose.random() < 0.4:
         problem["window_left"] = choose.choice((0, 20, 97, 300))
     fields = {"block_q": choose.choice((16, 32, 64, 128)), "block_kv": choose.choice((256, 512, 768))}
+    fields["slice_q"] = max(16, fields["block_q"] // choose.choice((1, 1, 2, 4)))
     fields |= {"ring": 3, "preload": 2, "l1_tile_kv": 128, "l0_tile_kv": 64, "strip_rows": 8}
     return problem, fields | {"block_dim": choose.choice((1, 3, 5)), "stagger": choose.choice((1, 3, 8))}
 
@@ -81,6 +89,10 @@ def test_groups_multiply_what_op_host_counts(seed: int) -> None:
 SMALL = {"block_q": 32, "block_kv": 256, "l1_tile_kv": 64, "l0_tile_kv": 64, "block_dim": 2, "stagger": 4}
 
 
+SLICES = SMALL | {"block_q": 64, "slice_q": 16, "l0_tile_q": 16}
+
+
+@pytest.mark.parametrize("fields", [SMALL, SLICES], ids=["blocks", "slices"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -93,12 +105,12 @@ SMALL = {"block_q": 32, "block_kv": 256, "l1_tile_kv": 64, "l0_tile_kv": 64, "bl
     ids=["full", "causal", "window", "band", "seqused"],
 )
 @pytest.mark.parametrize("s_kv", [205, 700])
-def test_results_over_many_turns(s_kv: int, options: dict[str, Any], tmp_path: Path) -> None:
+def test_results_over_many_turns(s_kv: int, options: dict[str, Any], fields: dict[str, int], tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(3)
     heads = (("q", 205, 4), ("k", s_kv, 2), ("v", s_kv, 2))
     qkv = {name: torch.randn(2, s, h, 64, generator=generator).half() for name, s, h in heads}
     file = tmp_path / "small.yaml"
-    file.write_text("".join(f"{name}: {value}\n" for name, value in SMALL.items()))
+    file.write_text("".join(f"{name}: {value}\n" for name, value in fields.items()))
     out, lse, report = sim.flash_attention(**qkv, **options, tiling=file, return_report=True)
     assert report.figures["hazards"] == 0, report.figures["hazard_texts"]
     exact = reference.attention_float64(**qkv, **options)

@@ -108,7 +108,7 @@ def test_tiling_bytes_are_the_struct() -> None:
     answer = plan(LLAMA | {"has_seq_used_kv": True, "dtype": "bf16", "window_left": 7, "softcap": 3.0}
                   | {"mask_dtype": "bool", "mask_strides": (9, 8, 7, 1)}, mask="predicate")  # fmt: skip
     tiling = answer["tiling"]
-    fields = struct.unpack_from("<22Q8I2i6I2f22I", answer["tiling_bytes"])
+    fields = struct.unpack_from("<22Q8I2i6I2f23I", answer["tiling_bytes"])
     strides = [stride for name in (*"qkvo", "mask") for stride in tiling[f"{name}_strides"]]
     parts = ("bytes_per_group", "s_offset_bytes", "p_offset_bytes", "o_offset_bytes", "part_offset_bytes")
     assert list(fields[:15]) == strides
@@ -124,12 +124,12 @@ def test_tiling_bytes_are_the_struct() -> None:
     assert fields[37] == 1  # a boolean mask tensor
     assert fields[38:40] == (pytest.approx(tiling["softmax_scale"]), 3.0)
     tiles = ("l1_tile_kv", "l1_tile_v", "l1_tile_p", "l0_tile_q", "l0_tile_kv", "interleave", "strip_rows", "p_slots")
-    order = ("block_q", "block_kv", "ring", "preload", *tiles)
-    assert list(fields[40:44]) + list(fields[46:54]) == [tiling[name] for name in order]
-    assert fields[44:46] == (0, tiling["stagger"])  # S in fp32
-    assert fields[54] == 1  # windows by predicate
+    order = ("block_q", "slice_q", "block_kv", "ring", "preload", *tiles)
+    assert list(fields[40:45]) + list(fields[47:55]) == [tiling[name] for name in order]
+    assert fields[45:47] == (0, tiling["stagger"])  # S in fp32
+    assert fields[55] == 1  # windows by predicate
     order = ("mask_block", "block_dim", "num_blocks_q", "pack_gqa", "schedule", "block_units", "task_units")
-    assert list(fields[55:]) == [tiling[name] for name in order]
+    assert list(fields[56:]) == [tiling[name] for name in order]
 
 
 def test_core_groups_of_long_problems_are_out_of_step() -> None:
@@ -226,9 +226,9 @@ def test_a_smaller_memory_refuses_what_fitted() -> None:
 
 
 def test_one_block_ahead_is_chosen_only_where_nothing_else_fits() -> None:
-    """With bits of the M-mask in UB, 256 rows of 1792 keys leave room for a ring of two: fewer keys are faster."""
+    """With bits of the M-mask in UB, 240 rows of 1792 keys leave room for a ring of two: fewer keys are faster."""
     problem = LLAMA | {"s_q": 32768, "s_kv": 32768, "h_q": 1, "h_kv": 1, "d": 32}
-    largest = {"mask": "tiling", "block_q": 256, "block_kv": 1792, "strip_rows": 8}
+    largest = {"mask": "tiling", "block_q": 240, "block_kv": 1792, "strip_rows": 8}
     assert plan(problem, **largest)["tiling"]["preload"] == 1
     chosen = plan(problem, mask="tiling")["tiling"]
     assert chosen["preload"] > 1

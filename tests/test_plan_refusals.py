@@ -50,10 +50,10 @@ def test_bad_problem(change: dict[str, Any], text: str) -> None:
 
 
 BAD_OVERRIDES = [
-    ({"block": 3}, "block = 3: must be one of block_q, block_kv, ring,"),
+    ({"block": 3}, "block = 3: must be one of block_q, slice_q, block_kv, ring,"),
     ({"num_blocks_q": 3}, "num_blocks_q = 3: must be one of block_q,"),
-    ({"block_q": 24}, "block_q = 24: must be 16 to 256 in multiples of 16 (rows of whole cube fractals); use 16 or 32"),
-    ({"block_q": 0}, "block_q = 0: must be 16 to 256"),
+    ({"block_q": 24}, "block_q = 24: must be 16 to 512 in multiples of 16 (rows of whole cube fractals); use 16 or 32"),
+    ({"block_q": 0}, "block_q = 0: must be 16 to 512"),
     ({"block_kv": 384}, "use 256 or 512"),
     ({"block_kv": 2048}, "uint8 repeat stride"),
     ({"ring": 15, "preload": 14}, "preload = 14: must be 1 to 13"),
@@ -71,7 +71,7 @@ BAD_OVERRIDES = [
     ({"mask_block": 256, "block_kv": 512}, "mask_block = 256: must be at least max(block_q, block_kv) = 512"),
     ({"block_dim": 0}, "block_dim = 0: must be 1 to "),
     ({"block_dim": 25}, "block_dim = 25: must be at most the 24 cube cores of ascend910b2"),
-    ({"block_q": 1 << 33}, "block_q = 8589934592: must be 16 to 256"),
+    ({"block_q": 1 << 33}, "block_q = 8589934592: must be 16 to 512"),
     ({"block_q": 1 << 80}, "must be a 64-bit integer"),
     ({"block_q": "big"}, "block_q = 'big': must be a 64-bit integer"),
 ]
@@ -131,6 +131,7 @@ def test_limits_table_is_what_the_code_obeys() -> None:
         "l1_tile_v",
         "l1_tile_p",
         "l0_tile_q",
+        "slice_q",
         "block_dim",
         "schedule",
         "block_units",

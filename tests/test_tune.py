@@ -58,6 +58,7 @@ def test_neighbours_differ_in_the_choice_they_name() -> None:
         "strip_rows",
         "schedule",
         "interleave",
+        "slice_q",
         "l0_tile_q",
         "l1_tile_v",
         "l1_tile_p",

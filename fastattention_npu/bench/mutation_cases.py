@@ -20,6 +20,8 @@ WIDE = {**SMALL_TILING, "block_kv": 512, "mask_block": 512, "l1_tile_kv": 256}
 LONG_ROWS = {**SMALL_TILING, "block_kv": 1536, "mask_block": 1536}  # their sums take two folds
 # Two query tiles over one copy of K and V: all of V's tiles of a block in L1, and a block of a single tile.
 SHARED_KEYS = {**SMALL_TILING, "block_q": 64, "l0_tile_q": 32, "block_kv": 768, "l1_tile_v": 256, "mask_block": 768}
+# Slices of a block: all of its K and V in L1, rows of both vector cores from each.
+SLICES = {**SMALL_TILING, "block_q": 64, "slice_q": 32, "block_dim": 2}
 FEW_KEY_TILES = {**SMALL_TILING, "block_q": 64, "l0_tile_q": 32, "l1_tile_v": 256}
 # Products in turns: their own buffers fill L0A and L0C to the last byte; and the shortest ring.
 FULL_TURNS = {**SMALL_TILING, "block_q": 128, "l0_tile_q": 128, "l1_tile_v": 128, "l1_tile_p": 128, "interleave": 1}
@@ -56,6 +58,10 @@ CASES = (
     Case(60, 600, h_q=2, causal=True, tiling=SHARED_KEYS),
     Case(33, 513, causal=True, tiling=SHARED_KEYS),  # a query tile without visible keys
     Case(60, 600, tiling=FEW_KEY_TILES),
+    Case(150, 700, causal=True, tiling=SLICES),
+    Case(100, 600, h_q=2, sinks=True, d_v=40, tiling=SLICES),
+    Case(100, 900, h_q=2, far=True, window=(300, -1), tiling={**SLICES, "slice_q": 16, "l0_tile_q": 16}),
+    Case(20, 330, h_q=4, h_kv=1, window=(40, 7), tiling={**SLICES, "pack_gqa": 1, "ring": 4, "preload": 3}),
     # Rows of a query tile that need none of the last columns of S, at whole tiles of 64 keys and within one of 128.
     Case(200, 330, causal=True, tiling=FULL_TURNS),
     Case(100, 200, causal=True, tiling=TALL_STRIPS),

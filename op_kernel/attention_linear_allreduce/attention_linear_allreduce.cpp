@@ -45,7 +45,7 @@ __aicore__ inline void RunFusedCube(const FusedOperands& operands, const Attenti
         [&](const Block& block, const Block*) {
             projection.Enter(block.piece);
             stages.ComputeOutput(block, nullptr);  // the projection takes V's buffers in between
-            projection.AfterStep(block.last);
+            projection.AfterStep(block.ends);
         });
     projection.Finish();
     stages.Drain();
@@ -67,7 +67,7 @@ __aicore__ inline void RunFusedVector(const FusedOperands& operands, const Atten
         [&](const Block& block, const Block*) {
             stored.Enter(block.piece);
             stages.Accumulate(block);
-            if (block.last) {
+            if (block.ends) {
                 stored.Leave();
             }
         });

@@ -21,7 +21,8 @@ public:
         values_.Begin(block, next);
         AscendC::CrossCoreWaitFlag(P_READY);
         block_ = block;
-        row_ = col_ = loadRow_ = loadCol_ = 0;
+        row_ = loadRow_ = block.row0;
+        col_ = loadCol_ = 0;
         done_ = false;
     }
 
@@ -34,7 +35,7 @@ public:
     __aicore__ inline void Step()
     {
         const FlashAttentionTiling& t = *m_->tiling;
-        const uint32_t rows = Least(block_.rows - row_, t.l0TileQ);
+        const uint32_t rows = Least(EndRow() - row_, t.l0TileQ);
         StartTiles();
         const uint32_t depth = Least(ColumnsOfTile(t, block_, row_) - col_, t.l0TileKv);
         const uint32_t slotA = m_->ringA.Acquire();
@@ -58,6 +59,8 @@ public:
     }
 
 private:
+    __aicore__ inline uint32_t EndRow() const { return block_.row0 + block_.rows; }
+
     __aicore__ inline void StartTiles()
     {
         const FlashAttentionTiling& t = *m_->tiling;
@@ -70,7 +73,7 @@ private:
             }
             slotP_ = nextP_;
             m_->ringP.Await(slotP_);
-            if (loadRow_ != block_.rows) {
+            if (loadRow_ != EndRow()) {
                 LoadProbabilities();  // of the step after
             }
         }
@@ -80,12 +83,12 @@ private:
     __aicore__ inline void LoadProbabilities()
     {
         const FlashAttentionTiling& t = *m_->tiling;
-        const uint32_t rows = Least(block_.rows - loadRow_, t.l0TileQ);
+        const uint32_t rows = Least(EndRow() - loadRow_, t.l0TileQ);
         const uint32_t tileCols = ColumnsOfTile(t, block_, loadRow_);
         const uint32_t cols = Least(tileCols - loadCol_, t.l1TileP);
         nextP_ = m_->ringP.Acquire();
-        LoadRowsToL1(m_->LeftL1(m_->l1.p, nextP_),
-                     m_->gmP[ProbabilityOffset(t, block_.index % t.ring, loadRow_, loadCol_)], rows, cols, t.l1TileP,
+        LoadRowsToL1(m_->LeftL1(m_->l1.p, nextP_), m_->gmP[ProbabilityOffset(t, block_, loadRow_, loadCol_)], rows,
+                     cols, t.l1TileP,
                      Fractals(rows) * FRACTAL_ROWS);  // [rows, keys]
         m_->ringP.Publish(nextP_);
         loadCol_ += cols;
@@ -101,7 +104,7 @@ private:
         const uint32_t tileV = col_ / t.l1TileV;
         col_ += depth;
         const bool lastKeys = col_ == ColumnsOfTile(t, block_, row_);
-        const bool lastRows = row_ + rows == block_.rows;
+        const bool lastRows = row_ + rows == EndRow();
         if (lastKeys || col_ % t.l1TileP == 0) {
             m_->ringP.Release(slotP_);
         }
@@ -112,8 +115,8 @@ private:
             return;
         }
         const uint32_t pitchV = PaddedDim(t.headDimV);
-        const uint64_t rowO = static_cast<uint64_t>(block_.index % t.ring) * t.blockQ + row_;
-        StoreAccumulator(m_->gmO[rowO * pitchV], m_->Output(slotC_), rows, t.headDimV, pitchV, UNIT_TURN);
+        StoreAccumulator(m_->gmO[SlotRow(t, block_, row_) * pitchV], m_->Output(slotC_), rows, t.headDimV, pitchV,
+                         UNIT_TURN);
         row_ += rows;
         col_ = 0;
         done_ = lastRows;
@@ -125,7 +128,7 @@ private:
     CubeMemory<T>* m_ = nullptr;
     KeyStream<T> values_;
     Block block_{};
-    uint32_t row_ = 0;      // of the query tile within the block
+    uint32_t row_ = 0;      // of the query tile within the query block
     uint32_t col_ = 0;      // first key of the step within the block
     uint32_t loadRow_ = 0;  // of the tile of P to be loaded next
     uint32_t loadCol_ = 0;

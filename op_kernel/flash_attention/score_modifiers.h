@@ -45,6 +45,13 @@ public:
         return windows_.CutOf(block, blockRow, rows, cols);
     }
 
+    // The windows show all of the block's columns to so many rows.
+    __aicore__ inline bool ShowsAll(const Block& block, uint32_t blockRow, uint32_t rows) const
+    {
+        const StripCut cut = windows_.CutOf(block, blockRow, rows, block.cols);
+        return !cut.right && !cut.left;
+    }
+
     // What the pitch of a strip must be a multiple of.
     __aicore__ inline uint32_t PitchAlignElems(const StripCut& cut) const
     {

@@ -21,7 +21,7 @@ public:
         block_ = block;
         tiles_ = CeilDiv(block.rows, m_->tiling->l0TileQ);
         StartKeyTile(0);
-        queryDue_ = block.first;
+        queryDue_ = block.begins;
         done_ = false;
         keys_.Begin(block, nullptr);
         Follow(next);
@@ -62,7 +62,7 @@ public:
         const FlashAttentionTiling& t = *m_->tiling;
         const uint32_t l1Cols = ColumnsOfTurn(turn_);
         const uint32_t row0 = RowOfTurn(turn_);
-        const uint32_t rows = Least(block_.rows - row0, t.l0TileQ);
+        const uint32_t rows = Least(block_.row0 + block_.rows - row0, t.l0TileQ);
         if (l0Col_ == 0) {
             StartTiles(row0, rows);
         }
@@ -78,7 +78,7 @@ public:
         Multiply(m_->Scores(slotC), m_->Query(slotA_)[without * pitchQk], m_->Right(slotB), rows - without, cols,
                  t.headDimQk, true, UNIT_TURN);  // [rows - without, cols]
         m_->ringB.Release(slotB);
-        const uint64_t slotS = static_cast<uint64_t>(block_.index % t.ring) * t.blockQ + row0 + without;
+        const uint64_t slotS = SlotRow(t, block_, row0 + without);
         WithExchangeType(t, [&](auto type) {
             const auto gmS = GmTensor<typename decltype(type)::Element>(m_->gmS);
             StoreAccumulator(gmS[slotS * t.blockKv + l1Col_ + l0Col_], m_->Scores(slotC), rows - without, cols,
@@ -103,7 +103,7 @@ private:
     // stays there.
     __aicore__ inline uint32_t RowOfTurn(uint32_t turn) const
     {
-        return (reverse_ ? tiles_ - 1 - turn : turn) * m_->tiling->l0TileQ;
+        return block_.row0 + (reverse_ ? tiles_ - 1 - turn : turn) * m_->tiling->l0TileQ;
     }
 
     // Columns that it has in the tile of K.
@@ -133,7 +133,7 @@ private:
         if (!held_ || row0_ != row0) {
             ReleaseTile();
             slotA_ = m_->QueryRing().Acquire();
-            const uint32_t strip = Fractals(block_.rows) * FRACTAL_ROWS;
+            const uint32_t strip = Fractals(block_.piece.queries.rows) * FRACTAL_ROWS;
             LoadLeft(m_->Query(slotA_), m_->LeftL1(m_->l1.q, slotQ_),
                      {rows, t.headDimQk, strip, row0});  // [rows, headDimQk]
             m_->QueryRing().Publish(slotA_);
@@ -141,7 +141,7 @@ private:
             held_ = true;
             row0_ = row0;
         }
-        if (block_.last && NextTurn(turn_ + 1) == tiles_ && LastKeyTile()) {
+        if (block_.ends && NextTurn(turn_ + 1) == tiles_ && LastKeyTile()) {
             m_->ringQ.Release(slotQ_);
         }
         slotK_ = keys_.Take(keyTile_);
@@ -167,7 +167,7 @@ private:
             return;
         }
         // Buffers of L0A that both products take in turn must be free at the end of a block.
-        if (block_.last || m_->l0.aQ.slots == 0) {
+        if (block_.ends || m_->l0.aQ.slots == 0) {
             ReleaseTile();
         }
         AscendC::CrossCoreSetFlag<2, PIPE_FIX>(S_READY);

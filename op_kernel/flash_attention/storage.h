@@ -8,7 +8,8 @@
 
 namespace fastattn {
 
-constexpr uint32_t STAGES = 2;      // double buffering at level 2
+constexpr uint32_t STAGES = 2;  // double buffering at level 2
+constexpr uint32_t MOST_STRIPS_AT_ONCE = 4;
 constexpr uint32_t REDUCTIONS = 2;  // a strip's maxima and the sums of the strip before it are under way together
 constexpr uint32_t HALF_BYTES = 2;
 constexpr uint32_t FLOAT_BYTES = 4;
@@ -31,7 +32,7 @@ FASTATTN_HOST_DEVICE constexpr Buffer PlaceAfter(uint32_t startBytes, uint32_t s
 
 struct L1Map {
     Buffer q;  // blockQ x headDimQk, one slot for each of two consecutive query blocks, if small
-    Buffer k;  // l1TileKv x headDimQk
+    Buffer k;  // l1TileKv x headDimQk; as many of a block's keys as events allow if several slices share them
     Buffer v;  // l1TileV x headDimV; all of a block's keys if several query tiles share them
     Buffer p;  // l0TileQ x l1TileP
 };
@@ -56,7 +57,7 @@ struct UbMap {
     Buffer maskHalf;   // stripRows x blockKv fp16: a boolean mask's bytes, widened
     Buffer wide;       // stripRows x 64 fp32: ALiBi's distances, an additive mask widened
     Buffer eighths;    // stripRows x blockKv / 8 fp32, on the way to row maxima and, in slot 1, row sums
-    Buffer few;        // stripRows x 8 fp32, the same further on
+    Buffer few;        // MOST_STRIPS_AT_ONCE x stripRows x 8 fp32, the same further on
     Buffer scale;      // 8 fp32 for each bank group: what scores are multiplied with while their maximum is taken off
     Buffer broadcast;  // rowsPerVectorCore x 8 fp32, a row statistic spread over one 32 B block a row
     Buffer rowShift;   // ring x rowsPerVectorCore fp32, -row_max: blocks of several tasks are in flight
@@ -65,7 +66,7 @@ struct UbMap {
     Buffer lse;        // 2 x rowsPerVectorCore fp32: row statistics on their way to GM, or of a part from there
     Buffer lseSpread;  // rowsPerVectorCore x 8 fp32: the same, one 32 B block a row, for packed rows only
     Buffer ramp;       // blockKv fp32: 0, 1, 2 ..., for ALiBi only
-    Buffer rescale;    // ring x rowsPerVectorCore fp32: exp(old max - new max) of each block in flight
+    Buffer rescale;    // ring x a slice's rowsPerVectorCore fp32: exp(old max - new max) of each in flight
 };
 
 struct WorkspaceMap {
@@ -84,6 +85,7 @@ FASTATTN_HOST_DEVICE constexpr uint32_t PaddedDim(uint32_t dim)
 }
 
 FASTATTN_HOST_DEVICE constexpr uint32_t MaxOf(uint32_t x, uint32_t y) { return x > y ? x : y; }
+FASTATTN_HOST_DEVICE constexpr uint32_t MinOf(uint32_t x, uint32_t y) { return x < y ? x : y; }
 
 // Rows of a block that one vector core owns: half of them, rounded up to whole groups of 8 (one Brcb).
 FASTATTN_HOST_DEVICE constexpr uint32_t RowsPerVectorCore(uint32_t blockRows)
@@ -130,14 +132,26 @@ FASTATTN_HOST_DEVICE constexpr uint32_t ExchangeBytes(const FlashAttentionTiling
 // Several query tiles of a block share its keys in L1.
 FASTATTN_HOST_DEVICE constexpr bool SharesKeys(const FlashAttentionTiling& t) { return t.blockQ > t.l0TileQ; }
 
+// Strips that a vector core takes together of rows with so few columns, all of them shown: what a strip waits for does
+// not depend on its size. Modifiers with buffers of their own keep to one.
+FASTATTN_HOST_DEVICE constexpr uint32_t StripsAtOnce(const FlashAttentionTiling& t, uint32_t cols)
+{
+    const uint32_t fit = t.blockKv / static_cast<uint32_t>(RoundUp(cols, REPEAT_FP32_ELEMS));
+    const bool alone = !NeedsWide(t) && t.maskTensor == NO_MASK_TENSOR;
+    return !alone ? 1 : fit < MOST_STRIPS_AT_ONCE ? fit : MOST_STRIPS_AT_ONCE;
+}
+
 FASTATTN_HOST_DEVICE constexpr L1Map MakeL1Map(const FlashAttentionTiling& t)
 {
     const uint32_t dimQk = PaddedDim(t.headDimQk);
     const uint32_t slotsQ = SharesKeys(t) ? 1 : STAGES;
     const uint32_t slotsV = SharesKeys(t) ? MaxOf(t.blockKv / t.l1TileV, STAGES) : STAGES;
+    // Slices take the same tiles of K one after the other; a slot needs an event, of which Q, V and P have theirs.
+    const uint32_t events = EVENTS_PER_PIPE_PAIR - MinOf(slotsQ + slotsV + STAGES, EVENTS_PER_PIPE_PAIR);
+    const uint32_t slotsK = t.sliceQ < t.blockQ ? MaxOf(MinOf(t.blockKv / t.l1TileKv, events), STAGES) : STAGES;
     L1Map map{};
     map.q = PlaceAfter(0, t.blockQ * dimQk * HALF_BYTES, slotsQ, FRACTAL_BYTES);
-    map.k = PlaceAfter(map.q.EndBytes(), t.l1TileKv * dimQk * HALF_BYTES, STAGES, FRACTAL_BYTES);
+    map.k = PlaceAfter(map.q.EndBytes(), t.l1TileKv * dimQk * HALF_BYTES, slotsK, FRACTAL_BYTES);
     map.v = PlaceAfter(map.k.EndBytes(), t.l1TileV * PaddedDim(t.headDimV) * HALF_BYTES, slotsV, FRACTAL_BYTES);
     map.p = PlaceAfter(map.v.EndBytes(), t.l0TileQ * t.l1TileP * HALF_BYTES, STAGES, FRACTAL_BYTES);
     return map;
@@ -178,7 +192,7 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     map.maskHalf = PlaceAfter(map.maskBits.EndBytes(), boolean ? scores * HALF_BYTES : 0, 1);
     map.wide = PlaceAfter(map.maskHalf.EndBytes(), NeedsWide(t) ? t.stripRows * REPEAT_BYTES : 0, 1);
     map.eighths = PlaceAfter(map.wide.EndBytes(), scores / BLOCK_FP32_ELEMS * FLOAT_BYTES, REDUCTIONS);
-    map.few = PlaceAfter(map.eighths.EndBytes(), t.stripRows * BLOCK_BYTES, REDUCTIONS);
+    map.few = PlaceAfter(map.eighths.EndBytes(), MOST_STRIPS_AT_ONCE * t.stripRows * BLOCK_BYTES, REDUCTIONS);
     // As far before `broadcast` as bank groups repeat, see ScaleAndShiftRows.
     map.scale = PlaceAfter(map.few.EndBytes(), BANK_GROUPS * BLOCK_BYTES, 1, 2 * BLOCK_BYTES);
     map.broadcast = PlaceAfter(map.scale.EndBytes(), RowsPerVectorCore(t.blockQ) * BLOCK_BYTES, 1);
@@ -186,7 +200,7 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     map.rowSum = PlaceAfter(map.rowShift.EndBytes(), rowStatBytes, t.ring);
     map.rowTmp = PlaceAfter(map.rowSum.EndBytes(), rowStatBytes, 2);
     map.lse = PlaceAfter(map.rowTmp.EndBytes(), rowStatBytes, 2);
-    map.rescale = PlaceAfter(map.lse.EndBytes(), rowStatBytes, t.ring);
+    map.rescale = PlaceAfter(map.lse.EndBytes(), RowsPerVectorCore(t.sliceQ) * FLOAT_BYTES, t.ring);
     map.ramp = PlaceAfter(map.rescale.EndBytes(), NeedsRamp(t) ? t.blockKv * FLOAT_BYTES : 0, 1);
     map.lseSpread = PlaceAfter(map.ramp.EndBytes(), t.packGqa != 0 ? RowsPerVectorCore(t.blockQ) * BLOCK_BYTES : 0, 1);
     return map;
@@ -200,14 +214,15 @@ FASTATTN_HOST_DEVICE constexpr uint32_t UbEndBytes(const FlashAttentionTiling& t
 
 FASTATTN_HOST_DEVICE constexpr WorkspaceMap MakeWorkspaceMap(const FlashAttentionTiling& t)
 {
-    const uint64_t scores = static_cast<uint64_t>(t.ring) * t.blockQ * t.blockKv;
+    const uint64_t scores = static_cast<uint64_t>(t.ring) * t.sliceQ * t.blockKv;
     WorkspaceMap map{};
     map.sOffsetBytes = 0;
     map.pOffsetBytes = RoundUp(scores * ExchangeBytes(t), GM_ALIGN_BYTES);
     map.oOffsetBytes = map.pOffsetBytes + RoundUp(scores * HALF_BYTES, GM_ALIGN_BYTES);
-    const uint64_t output = static_cast<uint64_t>(t.blockQ) * PaddedDim(t.headDimV) * FLOAT_BYTES;
-    map.partOffsetBytes = map.oOffsetBytes + RoundUp(t.ring * output, GM_ALIGN_BYTES);
-    map.partSlotBytes = RoundUp(output + 2 * static_cast<uint64_t>(t.blockQ) * FLOAT_BYTES, GM_ALIGN_BYTES);
+    const uint64_t rowBytes = static_cast<uint64_t>(PaddedDim(t.headDimV)) * FLOAT_BYTES;
+    map.partOffsetBytes = map.oOffsetBytes + RoundUp(t.ring * t.sliceQ * rowBytes, GM_ALIGN_BYTES);
+    map.partSlotBytes =
+        RoundUp(t.blockQ * rowBytes + 2 * static_cast<uint64_t>(t.blockQ) * FLOAT_BYTES, GM_ALIGN_BYTES);
     map.bytesPerGroup = map.partOffsetBytes + (t.schedule == RANGES ? map.partSlotBytes : 0);
     return map;
 }

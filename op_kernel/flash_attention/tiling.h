@@ -56,9 +56,9 @@ struct FlashAttentionTiling {
 
     // Workspace of one core group (cube + two vector cores), offsets in bytes from the group's base.
     uint64_t workspaceBytesPerGroup;
-    uint64_t workspaceSOffsetBytes;     // ring x (blockQ x blockKv) in sExchange's type
-    uint64_t workspacePOffsetBytes;     // ring x (blockQ x blockKv) fp16
-    uint64_t workspaceOOffsetBytes;     // ring x (blockQ x padded headDimV) fp32
+    uint64_t workspaceSOffsetBytes;     // ring x (sliceQ x blockKv) in sExchange's type
+    uint64_t workspacePOffsetBytes;     // ring x (sliceQ x blockKv) fp16
+    uint64_t workspaceOOffsetBytes;     // ring x (sliceQ x padded headDimV) fp32
     uint64_t workspacePartOffsetBytes;  // blockQ x (padded headDimV + 2) fp32: the partial result of a split task
 
     // lse is fp32; element strides of its batch and head, rows are contiguous.
@@ -87,6 +87,8 @@ struct FlashAttentionTiling {
 
     // Level 1: the unit of exchange between the cube core and the vector cores.
     uint32_t blockQ;     // query rows of a block, multiple of 16
+    uint32_t sliceQ;     // ... that the cores hand over at a time: all, or a part of whole query tiles; the slices of a
+                         // block follow each other, so that they share its keys in L1
     uint32_t blockKv;    // keys of a block, multiple of MASK_ROW_ALIGN_ELEMS
     uint32_t ring;       // workspace slots for S, P and the partial O
     uint32_t preload;    // blocks that the cube core runs ahead with Q·K^T before it turns to P·V

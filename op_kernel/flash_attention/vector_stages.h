@@ -22,13 +22,13 @@ public:
     {
         tiling_ = &tiling;
         ub_ = MakeUbMap(tiling);
-        subBlock_ = subBlock;
+        shares_.Init(tiling, subBlock);
         GM_ADDR workspace = operands.GroupWorkspace(tiling, group);
         gmSinks_.SetGlobalBuffer((__gm__ float*)operands.sinks);
         gmS_ = workspace + tiling.workspaceSOffsetBytes;
         gmP_.SetGlobalBuffer((__gm__ T*)(workspace + tiling.workspacePOffsetBytes));
         ringS_.Init(UB_S_EVENT, STAGES);
-        output_.Init(tiling, ub_, operands, group, ringS_);
+        output_.Init(tiling, ub_, operands, group, ringS_, shares_);
         modifiers_.Init(tiling, ub_, operands, UB_MASK_EVENT);
         // Statistics are handled in groups of 8 rows; rows past the end must hold something.
         const uint32_t statistics = (ub_.rescale.EndBytes() - ub_.rowShift.offsetBytes) / FLOAT_BYTES;
@@ -61,14 +61,15 @@ public:
     __aicore__ inline void Softmax(const Block& block)
     {
         AscendC::CrossCoreWaitFlag(S_READY);
-        const RowShare share = ShareOf(block.rows);
+        const RowShare share = ShareOf(block);
         modifiers_.Begin(block);
         if (block.first) {
-            StartRowStatistics(block.piece, RowShift(block), RowSum(block));
+            StartRowStatistics(block.piece, share, RowShift(block), RowSum(block));
         }
-        for (uint32_t row = 0; row < share.rows; row += tiling_->stripRows) {
+        const uint32_t stripRows = StripRowsOf(block, share);
+        for (uint32_t row = 0; row < share.rows; row += stripRows) {
             const uint32_t left = share.rows - row;
-            SoftmaxStrip(block, share.row0 + row, row, left < tiling_->stripRows ? left : tiling_->stripRows);
+            SoftmaxStrip(block, share.row0 + row, share.local + row, left < stripRows ? left : stripRows);
         }
         FinishSums();
         AscendC::CrossCoreSetFlag<2, PIPE_MTE3>(P_READY);
@@ -78,13 +79,19 @@ public:
     __aicore__ inline void Accumulate(const Block& block)
     {
         AscendC::CrossCoreWaitFlag(O_READY);
-        const RowShare share = ShareOf(block.rows);
+        const RowShare share = ShareOf(block);
+        if (block.begins) {
+            output_.Open();
+        }
         output_.Accumulate(block, share, Rescale(block));
         if (block.last) {
             output_.Finish(block.piece, share, RowShift(block), RowSum(block));
         }
+        if (block.ends) {
+            output_.Close();
+        }
         // A group stores one part at most, that of its first piece, for the group that the task begins with.
-        if (tiling_->schedule == RANGES && !partTold_ && (block.last || block.piece.begins)) {
+        if (tiling_->schedule == RANGES && !partTold_ && (block.ends || block.piece.begins)) {
             TellPart();
         }
     }
@@ -99,10 +106,7 @@ public:
         }
     }
 
-    __aicore__ inline void Combine(const PieceCursor& cursor)
-    {
-        output_.Combine(cursor, ShareOf(cursor.Current().queries.rows));
-    }
+    __aicore__ inline void Combine(const PieceCursor& cursor) { output_.Combine(cursor); }
 
 private:
     __aicore__ inline void TellPart()
@@ -115,17 +119,17 @@ private:
     {
         const UbFloat rowShift = Ub<float>(ub_.rowShift, 0);
         const UbFloat rowSum = Ub<float>(ub_.rowSum, 0);
-        StartRowStatistics(piece, rowShift, rowSum);
-        output_.StoreEmpty(piece, ShareOf(piece.queries.rows), rowShift, rowSum);
+        output_.Open();
+        shares_.ForEach(piece.queries.rows, [&](const RowShare& share) {
+            StartRowStatistics(piece, share, rowShift, rowSum);
+            output_.StoreEmpty(piece, share, rowShift, rowSum);
+        });
+        output_.Close();
     }
 
-    __aicore__ inline RowShare ShareOf(uint32_t rows) const
+    __aicore__ inline RowShare ShareOf(const Block& block) const
     {
-        const uint32_t half = RowsPerVectorCore(rows);
-        if (subBlock_ == 0) {
-            return {0, rows < half ? rows : half};
-        }
-        return {half, rows > half ? rows - half : 0};
+        return shares_.At(block.row0, block.piece.queries.rows);
     }
 
     template <class E>
@@ -147,28 +151,35 @@ private:
     }
 
     // A sink is one more key, of the task's first part: its logit starts the maximum, its weight exp(0) the sum.
-    __aicore__ inline void StartRowStatistics(const Piece& piece, const UbFloat& rowShift, const UbFloat& rowSum)
+    __aicore__ inline void StartRowStatistics(const Piece& piece, const RowShare& share, const UbFloat& rowShift,
+                                              const UbFloat& rowSum)
     {
-        const auto rows = static_cast<int32_t>(RowsPerVectorCore(tiling_->blockQ));
-        AscendC::Duplicate(rowShift, -ROW_MAX_START, rows);
-        AscendC::Duplicate(rowSum, 0.0F, rows);
+        const auto rows = static_cast<int32_t>(RowsPerVectorCore(tiling_->sliceQ));
+        AscendC::Duplicate(rowShift[share.local], -ROW_MAX_START, rows);
+        AscendC::Duplicate(rowSum[share.local], 0.0F, rows);
         Ordered();
         if (tiling_->hasSinks == 0 || !piece.begins) {
             return;
         }
-        const RowShare share = ShareOf(piece.queries.rows);
         for (uint32_t row = 0; row < share.rows;) {
             const HeadRun run = RunAt(piece.queries.tokens, share.row0 + row, share.row0 + share.rows);
             const float sink = gmSinks_.GetValue(piece.head + run.head);
             if (sink > ROW_MAX_START) {
-                FillStatistic(rowShift, row, run.rows, -sink);
-                FillStatistic(rowSum, row, run.rows, 1.0F);
+                FillStatistic(rowShift, share.local + row, run.rows, -sink);
+                FillStatistic(rowSum, share.local + row, run.rows, 1.0F);
             }
             row += run.rows;
         }
     }
 
-    // blockRow: row within the block; row: row within this core's share.
+    // Rows that the core takes at a time. Those that end at the diagonal keep to stripRows.
+    __aicore__ inline uint32_t StripRowsOf(const Block& block, const RowShare& share) const
+    {
+        const bool shown = share.rows != 0 && modifiers_.ShowsAll(block, share.row0, share.rows);
+        return tiling_->stripRows * (shown ? StripsAtOnce(*tiling_, block.cols) : 1);
+    }
+
+    // blockRow: row within the query block; row: among those of this core.
     __aicore__ inline void SoftmaxStrip(const Block& block, uint32_t blockRow, uint32_t row, uint32_t rows)
     {
         const uint32_t cols = ColumnsOfStrip(*tiling_, block, blockRow);
@@ -226,7 +237,7 @@ private:
         sums_.Begin(s, Ub<float>(ub_.eighths, 1), Ub<float>(ub_.few, 1), Ub<float>(ub_.rowTmp, SUMS));
         sumRows_ = s.rows;
         rowSum_ = RowSum(block)[row];
-        rescale_ = Rescale(block)[row];
+        rescale_ = Rescale(block)[row - ShareOf(block).local];
     }
 
     __aicore__ inline void FinishSums()
@@ -247,7 +258,7 @@ private:
 
     __aicore__ inline uint64_t SlotOffset(const Block& block, uint32_t blockRow) const
     {
-        return (static_cast<uint64_t>(block.index % tiling_->ring) * tiling_->blockQ + blockRow) * tiling_->blockKv;
+        return SlotRow(*tiling_, block, blockRow) * tiling_->blockKv;
     }
 
     // Scores of the strip -> the slot, and from there, if they are no fp32, widened to where the strip is.
@@ -277,7 +288,7 @@ private:
     __aicore__ inline void UpdateRowMax(const Block& block, uint32_t row, uint32_t rows, const UbFloat& spread)
     {
         const UbFloat rowShift = RowShift(block)[row];
-        const UbFloat rescale = Rescale(block)[row];
+        const UbFloat rescale = Rescale(block)[row - ShareOf(block).local];
         const UbFloat shift = Ub<float>(ub_.rowTmp, MAXIMA);
         const auto count = static_cast<int32_t>(rows);
         AscendC::Muls(shift, shift, -modifiers_.RemainingScale(), count);
@@ -316,7 +327,7 @@ private:
             const uint32_t width = cols - col < tile ? cols - col : tile;
             const uint32_t usedBlocks = (width + C0_B16_ELEMS - 1) / C0_B16_ELEMS;
             AscendC::DataCopyPad(
-                gmP_[ProbabilityOffset(*tiling_, block.index % tiling_->ring, blockRow, col)], p[col],
+                gmP_[ProbabilityOffset(*tiling_, block, blockRow, col)], p[col],
                 AscendC::DataCopyExtParams(s.rows, width * HALF_BYTES, s.pitch / C0_B16_ELEMS - usedBlocks,
                                            (tile - width) * HALF_BYTES, 0));
         }
@@ -338,7 +349,7 @@ private:
 
     const FlashAttentionTiling* tiling_ = nullptr;
     UbMap ub_{};
-    uint32_t subBlock_ = 0;
+    RowShares shares_;
     bool partTold_ = false;  // PART_STORED is set, once a vector core
     // Sums under way, of so many rows.
     RowReducer<RowReduction::SUM> sums_;

@@ -21,10 +21,12 @@ FASTATTN_HOST_DEVICE constexpr uint32_t RowsOfGroup(const FlashAttentionTiling& 
 // Rows near the diagonal need fewer of the block's columns than others. Strips must not reach from one query tile into
 // the next, heads below each other have a diagonal each, and the columns must end where a repeat and keys that come
 // into L1 together do.
-FASTATTN_HOST_DEVICE bool EndsAtDiagonal(const FlashAttentionTiling& t, const QueryBlock& queries)
+FASTATTN_HOST_DEVICE bool EndsAtDiagonal(const FlashAttentionTiling& t, const QueryBlock& queries, uint32_t row)
 {
+    const uint32_t left = queries.rows - row / t.sliceQ * t.sliceQ;
+    const uint32_t sliceRows = left < t.sliceQ ? left : t.sliceQ;
     const bool oneHead = queries.tokens == queries.rows;
-    const bool apart = t.l0TileQ % t.stripRows == 0 && RowsPerVectorCore(queries.rows) % t.stripRows == 0;
+    const bool apart = t.l0TileQ % t.stripRows == 0 && RowsPerVectorCore(sliceRows) % t.stripRows == 0;
     const bool fits = t.l0TileKv % REPEAT_FP32_ELEMS == 0 || REPEAT_FP32_ELEMS % t.l0TileKv == 0;
     return t.windowRight >= 0 && oneHead && apart && fits;
 }
@@ -45,7 +47,7 @@ FASTATTN_HOST_DEVICE uint32_t ColumnsOfTile(const FlashAttentionTiling& t, const
                                             const BlockColumns& block, uint32_t row)
 {
     const uint32_t step = MaxOf(t.l0TileKv, REPEAT_FP32_ELEMS);
-    return EndsAtDiagonal(t, queries) ? ColumnsBefore(block, (row / t.l0TileQ + 1) * t.l0TileQ, step) : block.cols;
+    return EndsAtDiagonal(t, queries, row) ? ColumnsBefore(block, (row / t.l0TileQ + 1) * t.l0TileQ, step) : block.cols;
 }
 
 // ... and that the strip with this row needs, a multiple of 64.
@@ -53,7 +55,7 @@ FASTATTN_HOST_DEVICE uint32_t ColumnsOfStrip(const FlashAttentionTiling& t, cons
                                              const BlockColumns& block, uint32_t row)
 {
     const uint32_t end = (row / RowsOfGroup(t) + 1) * RowsOfGroup(t);
-    return EndsAtDiagonal(t, queries) ? ColumnsBefore(block, end, REPEAT_FP32_ELEMS) : block.cols;
+    return EndsAtDiagonal(t, queries, row) ? ColumnsBefore(block, end, REPEAT_FP32_ELEMS) : block.cols;
 }
 
 // Rows at the start of a query tile that need no column from col on: whole groups, less than the tile's rows where col
@@ -63,7 +65,7 @@ FASTATTN_HOST_DEVICE uint32_t RowsWithout(const FlashAttentionTiling& t, const Q
 {
     const uint32_t end = col / REPEAT_FP32_ELEMS * REPEAT_FP32_ELEMS;
     const int64_t rows = end - block.deltaRight - tileRow;
-    if (end == 0 || rows <= 0 || !EndsAtDiagonal(t, queries)) {
+    if (end == 0 || rows <= 0 || !EndsAtDiagonal(t, queries, tileRow)) {
         return 0;
     }
     return static_cast<uint32_t>(rows) / RowsOfGroup(t) * RowsOfGroup(t);

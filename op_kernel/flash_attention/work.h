@@ -32,19 +32,22 @@ struct Operands {
     }
 };
 
-// One level-1 block: rows queries against cols keys.
+// One level-1 block, or a slice of it: rows queries from row0 on against cols keys.
 struct Block {
     Piece piece;
+    uint32_t row0;  // within the query block
     uint32_t rows;
     uint32_t col0;  // first key within its sequence
     uint32_t cols;
-    int64_t deltaRight;  // row r of the block sees its column c only if c <= r + deltaRight
+    int64_t deltaRight;  // row r of the query block sees column c only if c <= r + deltaRight
     int64_t deltaLeft;   // ... and only if c >= r + deltaLeft
     bool back;           // its piece takes its keys from the last block to the first
-    bool first;          // of its piece, in the order of work
+    bool first;          // of its rows in its piece, in the order of work
     bool last;
+    bool begins;     // of its piece
+    bool ends;       // ... the last
     uint32_t task;   // how many pieces came before, counting those that have blocks
-    uint32_t index;  // how many blocks came before
+    uint32_t index;  // how many blocks, or slices, came before
 };
 
 class WorkCursor {
@@ -59,7 +62,7 @@ public:
     // Moves to the next block; false when there is none.
     __aicore__ inline bool Next()
     {
-        if (started_ && !block_.last) {
+        if (started_ && !block_.ends) {
             Advance();
             return true;
         }
@@ -68,7 +71,7 @@ public:
         }
         started_ = true;
         block_.piece = pieces_.Current();
-        block_.rows = block_.piece.queries.rows;
+        block_.row0 = block_.rows = 0;
         block_.back = TakesKeysBack(*tiling_, block_.piece.queries);
         block_.task = nextTask_++;
         blocks_ = KeyBlocks(*tiling_, block_.piece, nextIndex_ == 0 ? firstKeys_ : tiling_->blockKv);
@@ -82,18 +85,33 @@ private:
     __aicore__ inline void Advance()
     {
         const Piece& piece = block_.piece;
+        block_.index = nextIndex_++;
+        block_.row0 += block_.rows;
+        if (block_.row0 == piece.queries.rows || block_.rows == 0) {
+            block_.row0 = 0;
+            TakeKeys();
+        }
+        const uint32_t left = piece.queries.rows - block_.row0;
+        block_.rows = left < tiling_->sliceQ ? left : tiling_->sliceQ;
+        block_.cols = ColumnsOfTile(*tiling_, piece.queries, {keys_, block_.deltaRight}, block_.row0 + block_.rows - 1);
+        block_.begins = block_.first && block_.row0 == 0;
+        block_.ends = block_.last && block_.rows == left;
+    }
+
+    __aicore__ inline void TakeKeys()
+    {
+        const Piece& piece = block_.piece;
         const KeyRun run = blocks_.Next();
         const uint32_t col0 = run.begin;
         block_.col0 = col0;
-        block_.cols = run.end - run.begin;
+        keys_ = run.end - run.begin;
         block_.first = run.first;
         block_.last = run.last;
         // Without a window every row sees every column of the block.
         block_.deltaRight = tiling_->windowRight >= 0 ? piece.queries.rowOffset - col0 + tiling_->windowRight
-                                                      : static_cast<int64_t>(block_.cols);
+                                                      : static_cast<int64_t>(keys_);
         block_.deltaLeft = tiling_->windowLeft >= 0 ? piece.queries.rowOffset - col0 - tiling_->windowLeft
-                                                    : -static_cast<int64_t>(block_.rows);
-        block_.index = nextIndex_++;
+                                                    : -static_cast<int64_t>(piece.queries.rows);
     }
 
     const FlashAttentionTiling* tiling_ = nullptr;
@@ -103,6 +121,7 @@ private:
     uint32_t nextTask_ = 0;
     uint32_t nextIndex_ = 0;
     KeyBlocks blocks_;
+    uint32_t keys_ = 0;  // of the block, all that some row sees
     Block block_{};
 };
 
@@ -146,13 +165,19 @@ __aicore__ inline RowSpan SpanAt(const TensorStrides& strides, const Piece& piec
     return {run.rows, offset, strides.seq};
 }
 
+// Where a row of the query block lies among those of the ring's slots in the workspace.
+__aicore__ inline uint64_t SlotRow(const FlashAttentionTiling& t, const Block& block, uint32_t row)
+{
+    return static_cast<uint64_t>(block.index % t.ring) * t.sliceQ + row - block.row0;
+}
+
 // Element offset in the workspace of P(row, col), col a multiple of l1TileP: P lies there tile by tile of l1TileP keys
 // and all rows, so that the cube core reads a tile as one run.
-__aicore__ inline uint64_t ProbabilityOffset(const FlashAttentionTiling& t, uint32_t ringSlot, uint32_t row,
+__aicore__ inline uint64_t ProbabilityOffset(const FlashAttentionTiling& t, const Block& block, uint32_t row,
                                              uint32_t col)
 {
-    const uint64_t slot = static_cast<uint64_t>(ringSlot) * t.blockKv + col;
-    return slot * t.blockQ + static_cast<uint64_t>(row) * t.l1TileP;
+    const uint64_t slot = static_cast<uint64_t>(block.index % t.ring) * t.blockKv + col;
+    return slot * t.sliceQ + static_cast<uint64_t>(row - block.row0) * t.l1TileP;
 }
 
 // A type as an argument.
