@@ -256,15 +256,16 @@ StageCost UpdateStage(const FlashAttentionTiling& t, const SocSpec& soc, const B
     StageCost stage;
     const double groups = static_cast<double>(CeilDiv(t.headDimV, REPEAT_FP32_ELEMS));
     const bool gaps = PaddedDim(t.headDimV) != t.headDimV;
-    stage.pipes.vector = WaitCycles(soc);  // Brcb of the rescale factors
-    // O, P·V and the factors meet in the banks.
-    ForEachTile(std::min(RowsPerVectorCore(shape.rows), shape.rows), OutputRows(t, MakeUbMap(t).s, FLOAT_BYTES),
-                [&](uint32_t rows) {
-                    stage.strips += 1;
-                    stage.pipes.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * t.headDimV * FLOAT_BYTES, gaps});
-                    stage.pipes.vector +=
-                        WaitCycles(soc) + rows * groups * (soc.vectorSimpleCycles + StridedCycles(soc));
-                });
+    const uint32_t stripRows = OutputRows(t, MakeUbMap(t).s, FLOAT_BYTES);
+    ForEachTile(shape.rows, t.sliceQ, [&](uint32_t sliceRows) {
+        stage.pipes.vector += WaitCycles(soc);  // Brcb of the rescale factors
+        // O, P·V and the factors meet in the banks.
+        ForEachTile(std::min(RowsPerVectorCore(sliceRows), sliceRows), stripRows, [&](uint32_t rows) {
+            stage.strips += 1;
+            stage.pipes.mte2Vector += LoadUbCycles(soc, {1.0 * rows, 1.0 * t.headDimV * FLOAT_BYTES, gaps});
+            stage.pipes.vector += WaitCycles(soc) + rows * groups * (soc.vectorSimpleCycles + StridedCycles(soc));
+        });
+    });
     return stage;
 }
 

@@ -78,7 +78,8 @@ bool PaysSlicing(const FlashAttentionTiling& base, const SocSpec& soc, const Ove
         return false;  // keys stay in L1 for equal ranges only
     }
     const double tasks = 1.0 * base.batch * TaskHeads(base) * base.seqQ / SLICED_BLOCK_Q;
-    return std::max(PaddedDim(base.headDimQk), PaddedDim(base.headDimV)) <= SLICED_HEAD_DIM &&
+    return base.seqQ >= SLICED_BLOCK_Q &&
+           std::max(PaddedDim(base.headDimQk), PaddedDim(base.headDimV)) <= SLICED_HEAD_DIM &&
            tasks * KeyBlocksOf(base, MAX_BLOCK_KV) >= MIN_SLICED_BLOCKS * soc.aicCores;
 }
 

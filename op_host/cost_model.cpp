@@ -56,6 +56,13 @@ double LoadedShare(const FlashAttentionTiling& t, double tiles, double tileKeys)
     return keys > 0 ? 1 - found / keys : 1;
 }
 
+// How often a block's slices load its keys: once if they find them in L1.
+double LoadsOfSlices(const FlashAttentionTiling& t, uint32_t rows, uint32_t keysInL1)
+{
+    const bool found = t.schedule == RANGES && keysInL1 >= t.blockKv;
+    return found ? 1 : static_cast<double>(CeilDiv(rows, t.sliceQ));
+}
+
 // Once at the end of a split launch: the last part is told of, then a part is added to the one that a group has kept.
 double EpilogueCycles(const FlashAttentionTiling& t, const SocSpec& soc, uint32_t rows)
 {
@@ -68,8 +75,10 @@ ModelledCost ModelCost(const FlashAttentionTiling& t, const SocSpec& soc, const 
 {
     const uint32_t rows = BlockRows(t);
     const L1Map l1 = MakeL1Map(t);
-    const MemoryRates rates{KeysBytesPerCycle(t, soc, load), LoadedShare(t, l1.k.slots, t.l1TileKv),
-                            LoadedShare(t, l1.v.slots, t.l1TileV)};
+    const auto loaded = [&](const Buffer& ring, uint32_t tileKeys) {
+        return LoadedShare(t, ring.slots, tileKeys) * LoadsOfSlices(t, rows, ring.slots * tileKeys);
+    };
+    const MemoryRates rates{KeysBytesPerCycle(t, soc, load), loaded(l1.k, t.l1TileKv), loaded(l1.v, t.l1TileV)};
     BlockCost all;
     for (const BlockKind& kind : load.kinds) {
         AddBlock(CostOfBlock(t, soc, {rows, kind.cols, kind.masked, kind.last}, rates), kind.count, all);
@@ -88,6 +97,11 @@ ModelledCost ModelCost(const FlashAttentionTiling& t, const SocSpec& soc, const 
         BlockCost mean;
         const double slices = load.blocks * static_cast<double>(CeilDiv(rows, t.sliceQ));
         AddBlock(all, 1 / slices, mean);
+        for (StageCost* stage : {&mean.qk, &mean.softmax, &mean.pv, &mean.update}) {
+            for (double StageCost::* steps : {&StageCost::l1Tiles, &StageCost::l0Tiles, &StageCost::strips}) {
+                stage->*steps = std::max(1.0, stage->*steps);  // a slice may share one with others
+            }
+        }
         const PipelineTime time = RunPipeline(t, soc, mean, slices);
         model.stallCycles = slices * std::max(0.0, time.intervalCycles - Longest(BusyOf(mean)));
         model.fillCycles = std::max(0.0, time.cycles - slices * time.intervalCycles);

@@ -25,7 +25,7 @@ const std::vector<Limit>& Limits()
          "elements between two rows; DataCopyPad strides are 32 bits of bytes", "use the BNSD layout"},
         {"stride", PROBLEM, 0, int64_t{1} << 40, 1, "elements; beyond any HBM", "pass the tensor's own strides"},
         {"block_q", TILING, 16, 512, 16, "rows of whole cube fractals", ""},
-        {"slice_q", TILING, 16, 512, 16, "rows of whole cube fractals", ""},
+        {"slice_q", TILING, 16, 496, 16, "a vector core has half of its rows, and vector repeatTimes is a uint8", ""},
         {"block_kv", TILING, 256, 1792, 256,
          "mask rows fill 32 B blocks, and a row of fp32 scores spans at most 255 of them (uint8 repeat stride)", ""},
         {"ring", TILING, 2, CROSS_CORE_COUNTER_MAX - 1, 1, "cross-core flags count to 15", ""},

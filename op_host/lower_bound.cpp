@@ -1,7 +1,7 @@
 // Only what no tiling of this kernel can avoid. S, P and P·V cross between cube and vector cores through GM, because
 // the chip has no other way: P·V once for each block of keys. K and V are read once for each query block, but for what
 // L1 can hold from one query block to the next. More keys a block leave UB room for fewer query rows: the limit is that
-// of the best pair.
+// of the best pair of keys and the most rows that UB holds beside them.
 #include "lower_bound.h"
 
 #include <algorithm>
@@ -50,6 +50,7 @@ uint32_t MostRows(FlashAttentionTiling t, const SocSpec& soc, uint32_t keys)
     t.pSlots = 1;
     t.ring = static_cast<uint32_t>(LimitOf("ring").min);
     t.maskMode = MASK_PREDICATE;
+    t.packGqa = 0;
     t.sliceQ = FRACTAL_ROWS;
     for (t.blockQ = static_cast<uint32_t>(LimitOf("block_q").max); t.blockQ != 0; t.blockQ -= FRACTAL_ROWS) {
         if (UbEndBytes(t) <= UbLimitBytes(soc)) {

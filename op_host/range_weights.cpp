@@ -61,8 +61,10 @@ RangeWeights WeightsOf(const FlashAttentionTiling& t, const SocSpec& soc)
         return CostOfBlock(t, soc, {rows, cols, masked}, {soc.mte2L1BytesPerCycle});
     };
     if (PairsPerGroup(t, soc) >= FILLED_PAIRS) {
-        if (t.sliceQ < t.blockQ && t.windowRight >= 0) {
-            return {0, 0};  // the slices of a task's first rows leave out as many columns
+        if (t.sliceQ < t.blockQ && t.windowRight >= 0 && t.windowLeft < 0) {
+            // The slices of a task's first rows leave out about as many columns. Simulated, d = 64, causal, 16K of one
+            // head to 4K of 32: up to 1 % fewer cycles than with weights of 1 and 2.
+            return {0, 0};
         }
         const Line bytes = LineThrough(t, [&](uint32_t cols, bool masked) { return block(cols, masked).l2Bytes; });
         const double queriesAndOutput = static_cast<double>(rows) * (t.headDimQk + t.headDimV) * HALF_BYTES;

@@ -107,8 +107,8 @@ MUTANTS = {
     "stale ring slot": Mutant(
         Edit(
             "flash_attention/output_steps.h",
-            "ProbabilityOffset(t, block_.index % t.ring, loadRow_, loadCol_)",
-            "ProbabilityOffset(t, (block_.index + t.ring - 1) % t.ring, loadRow_, loadCol_)",
+            "ProbabilityOffset(t, block_, loadRow_, loadCol_)",
+            "ProbabilityOffset(t, [&] { auto b = block_; b.index += t.ring - 1; return b; }(), loadRow_, loadCol_)",
         ),
         TASKS,
         "poison",

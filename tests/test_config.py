@@ -132,8 +132,8 @@ def test_every_tiling_of_the_package_loads(name: str) -> None:
     ("content", "words"),
     [
         ("blok_q: 64\n", ["blok_q = 64", "did you mean block_q?"]),
-        ("block_q: 60\n", ["block_q = 60", "16 to 256 in multiples of 16", "use 64"]),
-        ("block_q: 1000\n", ["block_q = 1000", "use 256"]),
+        ("block_q: 60\n", ["block_q = 60", "16 to 512 in multiples of 16", "use 64"]),
+        ("block_q: 1000\n", ["block_q = 1000", "use 512"]),
         ("ring: three\n", ["ring = 'three'", "an integer"]),
         ("head_dim: 64\n", ["head_dim = 64", "one of the known keys"]),
     ],

@@ -75,6 +75,7 @@ def _sim_lines(result: RunResult) -> list[str]:
     tiling = result.plan["tiling"]
     fields = (
         "block_q",
+        "slice_q",
         "block_kv",
         "ring",
         "preload",

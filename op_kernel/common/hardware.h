@@ -28,6 +28,7 @@ constexpr uint32_t BLOCK_FP32_ELEMS = 8;        // fp32 elements of one 32 B blo
 constexpr uint32_t GM_ALIGN_BYTES = 512;        // GM addresses off this granule lose up to half of the bandwidth
 constexpr uint32_t MASK_ROW_ALIGN_ELEMS = 256;  // mask bits of a row fill whole 32 B blocks
 constexpr uint32_t VECTOR_CORES_PER_CUBE = 2;
+constexpr uint32_t MAX_REPEATS = 255;         // vector repeatTimes is a uint8
 constexpr uint32_t EVENTS_PER_PIPE_PAIR = 8;  // ids 0 ... 7 of a HardEvent
 
 FASTATTN_HOST_DEVICE constexpr uint64_t CeilDiv(uint64_t x, uint64_t y) { return (x + y - 1) / y; }

@@ -28,8 +28,6 @@ __aicore__ inline uint32_t GroupLanes(const Strip& s, uint32_t col)
 
 __aicore__ inline void Ordered() { AscendC::PipeBarrier<PIPE_V>(); }
 
-constexpr uint32_t MAX_REPEATS = 255;  // repeatTime is a uint8
-
 // Repeats that cover a strip without gaps as one run, 0 when it has gaps. A run spares the bank conflicts of rows whose
 // pitch is a multiple of the 512 B over which the UB's bank groups repeat.
 __aicore__ inline uint32_t RunRepeats(const Strip& s)

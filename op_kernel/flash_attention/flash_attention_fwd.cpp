@@ -1,6 +1,7 @@
 // FlashAttention-2 forward for dav-2201: one mixed kernel, a cube core and two vector cores per block of the launch.
 // The cube core computes scores `preload` level-1 blocks ahead; the vector cores turn them into probabilities; the cube
 // core multiplies those with V; the vector cores sum up. All exchange goes through a ring of workspace slots in GM.
+// With slices (tiling.h) each of them is a block here.
 // A slot may be reused after `ring` blocks without further flags, because ring > preload: before the cube core writes S
 // of block j + ring it has waited for P of block j (so S was read); it says so only when P·V of block j is behind it
 // (so P was read), and its wait for P of block j + ring implies that the vector cores have read O of block j.

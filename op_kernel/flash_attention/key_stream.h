@@ -99,8 +99,8 @@ public:
     }
 
 private:
-    static constexpr uint32_t MOST_SLOTS = 8;  // events of a pair of pipes
-    static constexpr uint32_t LAG_STEPS = 1;   // MTE2 must not stand waiting for a release while tiles of P are due
+    static constexpr uint32_t MOST_SLOTS = EVENTS_PER_PIPE_PAIR;
+    static constexpr uint32_t LAG_STEPS = 1;  // MTE2 must not stand waiting for a release while tiles of P are due
 
     // What a slot holds.
     struct Held {

@@ -142,7 +142,7 @@ public:
         const uint32_t slot = ringStatistics_.Acquire();
         MakeLse(0, rows, keptShift_, keptSum_);
         Ordered();
-        PublishLse(rows, slot);
+        PublishLse(0, rows, slot);
         shares_.ForEach(piece.queries.rows, [&](const RowShare& share) { SendLse(piece, share); });
         ringStatistics_.Release(slot);
         Close();
@@ -200,7 +200,7 @@ private:
         SpreadRowStatistic(spread, divisor, share.rows);  // also: the next task may restart the statistics at once
         DivideRowStatistic(OutputStrip(share, 0, share.rows, share.rows), spread);
         StoreRows(piece, share, 0, share.rows);
-        PublishLse(share.local + share.rows, slot);
+        PublishLse(share.local, share.rows, slot);
         SendLse(piece, share);
         ringStatistics_.Release(slot);
     }
@@ -211,7 +211,7 @@ private:
         return static_cast<int32_t>(RoundUp(rows, BLOCK_FP32_ELEMS));
     }
 
-    // Of so many rows. The last step is left to the caller's barrier.
+    // Of so many of the core's rows, from `local` on. The last step is left to the caller's barrier.
     __aicore__ inline void MakeLse(uint32_t local, uint32_t rows, const UbFloat& rowShift, const UbFloat& rowSum)
     {
         const UbFloat lse = Ub<float>(ub_.lse, 0)[local];
@@ -243,11 +243,13 @@ private:
         }
     }
 
-    // Rows of several heads start anywhere in UB: they leave from one 32 B block each.
-    __aicore__ inline void PublishLse(uint32_t rows, uint32_t slot)
+    // The lse of so many rows may leave. Those of several heads start anywhere in UB: they leave from one 32 B block
+    // each.
+    __aicore__ inline void PublishLse(uint32_t local, uint32_t rows, uint32_t slot)
     {
         if (tiling_->packGqa != 0) {
-            SpreadRowStatistic(Ub<float>(ub_.lseSpread, 0), Ub<float>(ub_.lse, 0), rows);
+            SpreadRowStatistic(Ub<float>(ub_.lseSpread, 0)[local * BLOCK_FP32_ELEMS], Ub<float>(ub_.lse, 0)[local],
+                               rows);
         }
         ringStatistics_.Publish(slot);
         ringStatistics_.Await(slot);

@@ -46,7 +46,7 @@ struct L0Map {
     Buffer cO;  // l0TileQ x headDimV fp32, the sum of P·V
 };
 
-// UB of one vector core, which owns half of a block's rows.
+// UB of one vector core, which owns half of each slice's rows.
 struct UbMap {
     Buffer s;          // stripRows x blockKv scores as they come from GM; also P·V in fp32 on its way into O
     Buffer sWide;      // stripRows x blockKv fp32: scores that came in 16 bits, widened
@@ -87,7 +87,8 @@ FASTATTN_HOST_DEVICE constexpr uint32_t PaddedDim(uint32_t dim)
 FASTATTN_HOST_DEVICE constexpr uint32_t MaxOf(uint32_t x, uint32_t y) { return x > y ? x : y; }
 FASTATTN_HOST_DEVICE constexpr uint32_t MinOf(uint32_t x, uint32_t y) { return x < y ? x : y; }
 
-// Rows of a block that one vector core owns: half of them, rounded up to whole groups of 8 (one Brcb).
+// Rows of a slice, or of all slices of a block, that one vector core owns: half of them, rounded up to whole groups of
+// 8 (one Brcb).
 FASTATTN_HOST_DEVICE constexpr uint32_t RowsPerVectorCore(uint32_t blockRows)
 {
     return static_cast<uint32_t>(RoundUp(CeilDiv(blockRows, VECTOR_CORES_PER_CUBE), BLOCK_FP32_ELEMS));
@@ -133,12 +134,12 @@ FASTATTN_HOST_DEVICE constexpr uint32_t ExchangeBytes(const FlashAttentionTiling
 FASTATTN_HOST_DEVICE constexpr bool SharesKeys(const FlashAttentionTiling& t) { return t.blockQ > t.l0TileQ; }
 
 // Strips that a vector core takes together of rows with so few columns, all of them shown: what a strip waits for does
-// not depend on its size. Modifiers with buffers of their own keep to one.
+// not depend on its size. Modifiers that keep a strip's values in UB take one.
 FASTATTN_HOST_DEVICE constexpr uint32_t StripsAtOnce(const FlashAttentionTiling& t, uint32_t cols)
 {
     const uint32_t fit = t.blockKv / static_cast<uint32_t>(RoundUp(cols, REPEAT_FP32_ELEMS));
-    const bool alone = !NeedsWide(t) && t.maskTensor == NO_MASK_TENSOR;
-    return !alone ? 1 : fit < MOST_STRIPS_AT_ONCE ? fit : MOST_STRIPS_AT_ONCE;
+    const bool one = NeedsWide(t) || t.maskTensor != NO_MASK_TENSOR || t.stripRows > MAX_REPEATS / MOST_STRIPS_AT_ONCE;
+    return one ? 1 : MinOf(fit, MOST_STRIPS_AT_ONCE);
 }
 
 FASTATTN_HOST_DEVICE constexpr L1Map MakeL1Map(const FlashAttentionTiling& t)

@@ -87,11 +87,11 @@ struct FlashAttentionTiling {
 
     // Level 1: the unit of exchange between the cube core and the vector cores.
     uint32_t blockQ;     // query rows of a block, multiple of 16
-    uint32_t sliceQ;     // ... that the cores hand over at a time: all, or a part of whole query tiles; the slices of a
-                         // block follow each other, so that they share its keys in L1
+    uint32_t sliceQ;     // ... that the cores hand over at a time: all, or a part of whole query tiles. The slices of a
+                         // block follow each other; with RANGES they find its keys in L1, as far as K and V have slots
     uint32_t blockKv;    // keys of a block, multiple of MASK_ROW_ALIGN_ELEMS
-    uint32_t ring;       // workspace slots for S, P and the partial O
-    uint32_t preload;    // blocks that the cube core runs ahead with Q·K^T before it turns to P·V
+    uint32_t ring;       // workspace slots for S, P and the partial O of a slice
+    uint32_t preload;    // slices that the cube core runs ahead with Q·K^T before it turns to P·V
     uint32_t sExchange;  // SExchange
     uint32_t stagger;  // core groups are in so many phases of a block: the first block of group g is g % stagger steps
                        // shorter, so that not all of them ask the L2 for the same at the same time; 1: in step

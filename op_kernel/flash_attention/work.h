@@ -32,7 +32,8 @@ struct Operands {
     }
 };
 
-// One level-1 block, or a slice of it: rows queries from row0 on against cols keys.
+// One level-1 block, or where the tiling cuts it into slices one of those: rows queries from row0 on against cols keys.
+// It is what the cores hand over to each other; stages and flags call it a block either way.
 struct Block {
     Piece piece;
     uint32_t row0;  // within the query block
@@ -207,7 +208,7 @@ __aicore__ inline AscendC::GlobalTensor<E> GmTensor(GM_ADDR address)
     return gm;
 }
 
-// Cross-core flags of the attention kernel: mode 2, one cube core with its two vector cores, one set a level-1 block;
+// Cross-core flags of the attention kernel: mode 2, one cube core with its two vector cores, one set a struct Block;
 // the last one mode 0, all vector cores of the launch, one set a launch.
 enum CrossCoreFlag : uint16_t {
     S_READY = 0,      // cube -> vector: scores of a block are in the workspace
