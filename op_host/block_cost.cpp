@@ -134,10 +134,10 @@ template <typename Stage>
 void ForEachStrip(const FlashAttentionTiling& t, const BlockShape& shape, Stage stage)
 {
     const Seen seen(t, shape);
-    const uint32_t stripRows = t.stripRows * (shape.masked ? 1 : StripsAtOnce(t, shape.cols));
     for (uint32_t slice = 0; slice < shape.rows; slice += t.sliceQ) {
         const uint32_t rows = std::min(t.sliceQ, shape.rows - slice);
         const uint32_t share = std::min(RowsPerVectorCore(rows), rows);
+        const uint32_t stripRows = t.stripRows * (shape.masked ? 1 : StripsAtOnce(t, shape.cols));
         for (uint32_t done = 0; done < share; done += stripRows) {
             const uint32_t row = slice + rows - share + done;
             stage(std::min(stripRows, share - done), ColumnsOfStrip(t, seen.queries, seen.block, row),

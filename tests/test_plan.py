@@ -226,9 +226,9 @@ def test_a_smaller_memory_refuses_what_fitted() -> None:
 
 
 def test_one_block_ahead_is_chosen_only_where_nothing_else_fits() -> None:
-    """With bits of the M-mask in UB, 240 rows of 1792 keys leave room for a ring of two: fewer keys are faster."""
+    """With bits of the M-mask in UB, 256 rows of 1792 keys leave room for a ring of two: fewer keys are faster."""
     problem = LLAMA | {"s_q": 32768, "s_kv": 32768, "h_q": 1, "h_kv": 1, "d": 32}
-    largest = {"mask": "tiling", "block_q": 240, "block_kv": 1792, "strip_rows": 8}
+    largest = {"mask": "tiling", "block_q": 256, "block_kv": 1792, "strip_rows": 8}
     assert plan(problem, **largest)["tiling"]["preload"] == 1
     chosen = plan(problem, mask="tiling")["tiling"]
     assert chosen["preload"] > 1

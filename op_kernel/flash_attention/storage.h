@@ -57,7 +57,7 @@ struct UbMap {
     Buffer maskHalf;   // stripRows x blockKv fp16: a boolean mask's bytes, widened
     Buffer wide;       // stripRows x 64 fp32: ALiBi's distances, an additive mask widened
     Buffer eighths;    // stripRows x blockKv / 8 fp32, on the way to row maxima and, in slot 1, row sums
-    Buffer few;        // MOST_STRIPS_AT_ONCE x stripRows x 8 fp32, the same further on
+    Buffer few;        // stripRows, of several strips together if there may be, x 8 fp32, the same further on
     Buffer scale;      // 8 fp32 for each bank group: what scores are multiplied with while their maximum is taken off
     Buffer broadcast;  // rowsPerVectorCore x 8 fp32, a row statistic spread over one 32 B block a row
     Buffer rowShift;   // ring x rowsPerVectorCore fp32, -row_max: blocks of several tasks are in flight
@@ -133,12 +133,13 @@ FASTATTN_HOST_DEVICE constexpr uint32_t ExchangeBytes(const FlashAttentionTiling
 // Several query tiles of a block share its keys in L1.
 FASTATTN_HOST_DEVICE constexpr bool SharesKeys(const FlashAttentionTiling& t) { return t.blockQ > t.l0TileQ; }
 
-// Strips that a vector core takes together of rows with so few columns, all of them shown: what a strip waits for does
-// not depend on its size. Modifiers that keep a strip's values in UB take one.
+// Strips that a vector core takes together of a slice's rows with so few columns, all of them shown: what a strip waits
+// for does not depend on its size. Whole blocks gain nothing, modifiers that keep a strip's values in UB take one.
 FASTATTN_HOST_DEVICE constexpr uint32_t StripsAtOnce(const FlashAttentionTiling& t, uint32_t cols)
 {
     const uint32_t fit = t.blockKv / static_cast<uint32_t>(RoundUp(cols, REPEAT_FP32_ELEMS));
-    const bool one = NeedsWide(t) || t.maskTensor != NO_MASK_TENSOR || t.stripRows > MAX_REPEATS / MOST_STRIPS_AT_ONCE;
+    const bool one = t.sliceQ == t.blockQ || NeedsWide(t) || t.maskTensor != NO_MASK_TENSOR ||
+                     t.stripRows > MAX_REPEATS / MOST_STRIPS_AT_ONCE;
     return one ? 1 : MinOf(fit, MOST_STRIPS_AT_ONCE);
 }
 
@@ -193,7 +194,8 @@ FASTATTN_HOST_DEVICE constexpr UbMap MakeUbMap(const FlashAttentionTiling& t)
     map.maskHalf = PlaceAfter(map.maskBits.EndBytes(), boolean ? scores * HALF_BYTES : 0, 1);
     map.wide = PlaceAfter(map.maskHalf.EndBytes(), NeedsWide(t) ? t.stripRows * REPEAT_BYTES : 0, 1);
     map.eighths = PlaceAfter(map.wide.EndBytes(), scores / BLOCK_FP32_ELEMS * FLOAT_BYTES, REDUCTIONS);
-    map.few = PlaceAfter(map.eighths.EndBytes(), MOST_STRIPS_AT_ONCE * t.stripRows * BLOCK_BYTES, REDUCTIONS);
+    const uint32_t fewRows = t.stripRows * StripsAtOnce(t, REPEAT_FP32_ELEMS);
+    map.few = PlaceAfter(map.eighths.EndBytes(), fewRows * BLOCK_BYTES, REDUCTIONS);
     // As far before `broadcast` as bank groups repeat, see ScaleAndShiftRows.
     map.scale = PlaceAfter(map.few.EndBytes(), BANK_GROUPS * BLOCK_BYTES, 1, 2 * BLOCK_BYTES);
     map.broadcast = PlaceAfter(map.scale.EndBytes(), RowsPerVectorCore(t.blockQ) * BLOCK_BYTES, 1);
