@@ -241,3 +241,30 @@ def test_one_block_ahead_is_chosen_only_where_nothing_else_fits() -> None:
 def test_wide_heads_have_a_plan_however_many_they_are(soc: str, heads: int, d: int, d_v: int) -> None:
     sizes = {"b": 1, "s_q": 4096, "s_kv": 4096, "h_q": heads, "h_kv": heads, "d": d, "d_v": d_v}
     assert plan(sizes | {"dtype": "fp16", "causal": True}, soc_of(soc))["tiling"]["block_q"] > 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sliced"),
+    [
+        ({"s_q": 16384, "s_kv": 16384, "h_q": 1, "h_kv": 1}, True),
+        ({"s_q": 16384, "s_kv": 16384, "h_q": 1, "h_kv": 1, "d": 80}, False),  # L1 has no room for all of K and V
+        ({"s_q": 2048, "s_kv": 2048, "h_q": 1, "h_kv": 1}, False),  # too few blocks for a group
+        ({"b": 64, "s_q": 64, "s_kv": 1024, "h_q": 16, "h_kv": 16}, False),  # no block of so many queries
+        ({"b": 512, "s_q": 1, "s_kv": 8192, "h_q": 32, "h_kv": 32}, False),
+    ],
+    ids=["long", "wide", "little", "short", "decode"],
+)
+def test_slices_are_for_long_sequences_and_narrow_heads(sizes: dict[str, int], sliced: bool) -> None:
+    tiling = plan(LLAMA | {"b": 1, "d": 64, "causal": False} | sizes)["tiling"]
+    assert (tiling["block_q"], tiling["slice_q"] < tiling["block_q"]) == (512 if sliced else tiling["block_q"], sliced)
+    assert tiling["block_q"] <= 512 if sliced else tiling["block_q"] <= 256
+
+
+def test_slices_must_divide_blocks_into_whole_query_tiles() -> None:
+    for fields, words in (
+        ({"block_q": 256, "slice_q": 96}, "slice_q = 96: must be a divisor of block_q = 256"),
+        ({"block_q": 256, "slice_q": 64, "l0_tile_q": 128}, "l0_tile_q = 128: must be a divisor of slice_q = 64"),
+        ({"block_q": 512, "slice_q": 512}, "slice_q = 512: must be 16 to 496"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            plan(LLAMA, **fields)
