@@ -59,6 +59,12 @@ def test_slices_of_a_block_share_its_keys() -> None:
     assert {name: keys * D // 64 for name, keys in read.items()} == {"k": 2 * 2048 - 1024, "v": 2 * 2048 - 1024}
 
 
+def test_slices_find_keys_of_more_tiles_than_two() -> None:
+    sliced = TILING | {"block_q": 512, "slice_q": 128, "block_kv": 768, "l1_tile_v": 384}
+    read = keys_read({"s_q": 512, "s_kv": 1536, "d": 64}, **sliced)
+    assert {name: keys * D // 64 for name, keys in read.items()} == {"k": 1536, "v": 1536}
+
+
 def drawn(choose: random.Random) -> tuple[dict[str, Any], dict[str, int]]:
     problem: dict[str, Any] = {"b": choose.choice((1, 2)), "h_q": choose.choice((1, 2, 4)), "h_kv": 1, "dtype": "fp16"}
     problem |= {"s_q": choose.choice((17, 100, 205, 700, 1100)), "s_kv": choose.choice((33, 300, 700, 1100, 1999))}
