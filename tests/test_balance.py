@@ -27,14 +27,16 @@ class Case:
     window_left: int = -1
     lengths: tuple[tuple[int, int], ...] = ()
     overrides: dict[str, int] = field(default_factory=dict)
+    d: int = 128
 
     def __str__(self) -> str:
         kind = "varlen" if self.lengths else f"{self.s_q}x{self.s_kv}"
-        return f"{kind}-b{max(len(self.lengths), 1)}h{self.heads}" + "c" * self.causal + "w" * (self.window_left >= 0)
+        shape = f"{kind}-b{max(len(self.lengths), 1)}h{self.heads}d{self.d}"
+        return shape + "c" * self.causal + "w" * (self.window_left >= 0)
 
     def problem(self) -> dict[str, Any]:
         problem: dict[str, Any] = {"b": 1, "s_q": self.s_q, "s_kv": self.s_kv, "h_q": self.heads, "h_kv": self.heads}
-        problem |= {"d": 128, "causal": self.causal, "window_left": self.window_left}
+        problem |= {"d": self.d, "causal": self.causal, "window_left": self.window_left}
         if self.lengths:
             problem |= {"b": len(self.lengths), "layout": "TND", "has_cu_seqlens": True}
             problem["total_q"] = sum(queries for queries, _ in self.lengths)
@@ -117,8 +119,17 @@ def test_all_work_is_shared_out_once(case: Case, schedule: int) -> None:
     assert sum(group["share"] for group in shared) == pytest.approx(alone[0]["share"], rel=1e-9)
 
 
-# Whole tasks and ranges, with and without a window.
-TIMED = [Case(16384, 16384), Case(8192, 8192, 3), Case(4096, 4096, 12), Case(8192, 8192, 3, True, 1024)]
+# With and without a window; last query blocks of 16, 56 and 272 rows; blocks in slices.
+TIMED = [
+    Case(16384, 16384),
+    Case(8192, 8192, 3),
+    Case(4096, 4096, 12),
+    Case(8192, 8192, 3, True, 1024),
+    Case(10000, 10000, 2),
+    Case(3000, 3000, 8),
+    Case(10000, 10000, 2, d=64),
+    Case(6144, 6144, 5, d=64),
+]
 
 
 @pytest.mark.parametrize("case", TIMED, ids=str)
