@@ -9,6 +9,7 @@
 #include "../op_kernel/flash_attention/storage.h"
 #include "limits.h"
 #include "mask.h"
+#include "problem.h"
 #include "range_weights.h"
 #include "schedule.h"
 
@@ -61,16 +62,6 @@ uint32_t LargestTile(uint32_t rows, uint32_t atMost)
     return tile;
 }
 
-// Blocks of keys that the windows leave to a query block, about.
-double KeyBlocksOf(const FlashAttentionTiling& t, double blockKv)
-{
-    double keys = t.windowRight >= 0 ? t.seqKv / 2.0 : t.seqKv;
-    if (t.windowLeft >= 0) {
-        keys = std::min(keys, t.windowLeft + 1.0);
-    }
-    return keys / blockKv;
-}
-
 bool PaysSlicing(const FlashAttentionTiling& base, const SocSpec& soc, const Overrides& overrides)
 {
     const auto schedule = overrides.find("schedule");
@@ -80,7 +71,7 @@ bool PaysSlicing(const FlashAttentionTiling& base, const SocSpec& soc, const Ove
     const double tasks = 1.0 * base.batch * TaskHeads(base) * base.seqQ / SLICED_BLOCK_Q;
     return base.seqQ >= SLICED_BLOCK_Q &&
            std::max(PaddedDim(base.headDimQk), PaddedDim(base.headDimV)) <= SLICED_HEAD_DIM &&
-           tasks * KeyBlocksOf(base, MAX_BLOCK_KV) >= MIN_SLICED_BLOCKS * soc.aicCores;
+           tasks * KeysOfQuery(base) / MAX_BLOCK_KV >= MIN_SLICED_BLOCKS * soc.aicCores;
 }
 
 Values BlockQValues(const FlashAttentionTiling& base, const SocSpec& soc, const Overrides& overrides)

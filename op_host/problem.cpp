@@ -240,6 +240,12 @@ double VisibleKeys(const FlashAttentionTiling& t)
     return static_cast<double>(std::max<int64_t>(keys - begin, 0));
 }
 
+double KeysOfQuery(const FlashAttentionTiling& t)
+{
+    const double keys = t.windowRight >= 0 ? t.seqKv / 2.0 : t.seqKv;
+    return t.windowLeft >= 0 ? std::min(keys, t.windowLeft + 1.0) : keys;
+}
+
 double OperandBytes(const FlashAttentionTiling& t)
 {
     const double qRows = static_cast<double>(t.batch) * t.headsQ * t.seqQ;

@@ -60,6 +60,9 @@ double UsefulPairs(const FlashAttentionTiling& tiling);
 // Keys of a sequence that some query sees, if there are keys for each query.
 double VisibleKeys(const FlashAttentionTiling& tiling);
 
+// Keys that the windows leave to a query, about: half of all where the right one ends.
+double KeysOfQuery(const FlashAttentionTiling& tiling);
+
 // Bytes of Q, K, V, O (16 bits an element) and lse (fp32), each once; of K and V what some query sees.
 double OperandBytes(const FlashAttentionTiling& tiling);
 

@@ -11,6 +11,7 @@
 #include "../op_kernel/flash_attention/partition.h"
 #include "../op_kernel/flash_attention/storage.h"
 #include "block_cost.h"
+#include "problem.h"
 
 namespace fastattn {
 namespace {
@@ -24,11 +25,7 @@ constexpr double LEAST_TASK_COLUMNS = 2;      // where they do not
 
 double PairsPerGroup(const FlashAttentionTiling& t, const SocSpec& soc)
 {
-    double keys = t.windowRight >= 0 ? t.seqKv / 2.0 : t.seqKv;
-    if (t.windowLeft >= 0) {
-        keys = std::min(keys, t.windowLeft + 1.0);
-    }
-    return static_cast<double>(t.batch) * t.headsQ * t.seqQ * keys / soc.aicCores;
+    return static_cast<double>(t.batch) * t.headsQ * t.seqQ * KeysOfQuery(t) / soc.aicCores;
 }
 
 // A line through the cost of a block of one column and of a whole block.
