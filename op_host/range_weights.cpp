@@ -53,6 +53,9 @@ RangeWeights InColumns(const Line& line, double taskColumns)
 
 RangeWeights WeightsOf(const FlashAttentionTiling& t, const SocSpec& soc)
 {
+    if (SequencesDiffer(t)) {
+        return {1, 0};  // blocks and tasks of all kinds weigh their own cycles
+    }
     const uint32_t rows = BlockRows(t);
     const auto block = [&](uint32_t cols, bool masked) {
         return CostOfBlock(t, soc, {rows, cols, masked}, {soc.mte2L1BytesPerCycle});

@@ -17,6 +17,7 @@ public:
     {
     }
     Sequence Of(uint32_t batch) const { return sequences_.empty() ? longest_ : sequences_.at(batch); }
+    Sequence Following(const Sequence& /*previous*/, uint32_t batch) const { return Of(batch); }
 
 private:
     Sequence longest_;

@@ -9,7 +9,7 @@ import pytest
 from planning import SOC, plan
 
 from fastattention_npu import _core
-from fastattention_npu.sim.timing import fake_operands, operand_bytes, timing_options
+from fastattention_npu.sim.timing import time_plan
 
 BLOCKS_PER_CORE = 4  # from as many on, the issue asks for
 WORST = 1.05  # largest load over the mean
@@ -55,15 +55,9 @@ def ratio(groups: list[dict[str, float]], measure: str = "share") -> float:
 
 
 def simulated_ends(case: Case) -> list[float]:
-    """Cycles after which the cube core of each group has done its work; not for lengths on the device."""
-    chosen = case.plan()
-    operands = fake_operands(operand_bytes(case.problem(), chosen["tiling"]))
-    groups = chosen["block_dim"]
-    options = timing_options() | {"trace": list(range(groups)), "trace_events": 1}
-    report = _core.simulate(
-        "flash_attention_fwd", dict(SOC), chosen["tiling_bytes"], groups, operands, chosen["workspace_bytes"], options
-    )
-    return list(np.reshape(report["timeline"]["finish_cycles"], (groups, 3))[:, 0])
+    """Cycles after which the cube core of each group has done its work."""
+    report = time_plan(case.problem(), case.plan(), SOC, events=1, lengths=case.lengths)
+    return list(np.reshape(report["timeline"]["finish_cycles"], (-1, 3))[:, 0])
 
 
 def blocks_per_core(groups: list[dict[str, int]]) -> float:

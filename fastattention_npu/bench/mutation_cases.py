@@ -103,6 +103,7 @@ CASES = (
     # Packed sequences, some of them empty.
     Case(65, 300, h_q=2, lens=((40, 300), (0, 5), (65, 65), (9, 0), (1, 270))),
     Case(65, 300, h_q=2, causal=True, lens=((40, 300), (0, 5), (65, 65), (9, 0)), tiling=WHOLE_TASKS),
+    Case(5, 40, h_q=2, causal=True, lens=tuple((i % 6, 8 + 5 * i % 33) for i in range(70))),  # more than are marked
     # Whole tasks over three groups; split tasks over three groups, with parts far below zero and with sinks.
     Case(100, 300, h_q=3, causal=True, tiling=WHOLE_TASKS),
     Case(40, 40, h_q=3, causal=True, used=(0,), tiling=WHOLE_TASKS),

@@ -16,6 +16,7 @@ struct Sequence {
     uint32_t startKv;
     uint32_t lengthQ;
     uint32_t lengthKv;
+    uint32_t endKv = 0;  // where the next one's keys start: not all of this one's may be in use
 };
 
 // A query block of a sequence and the keys that any of its rows sees; the same for every head.
@@ -25,7 +26,8 @@ struct QueryBlock {
     uint32_t rows;    // of all of them
     uint32_t keysBegin;
     uint32_t keysEnd;
-    int64_t rowOffset;  // first row's position on the key axis: windows are aligned to the sequences' ends
+    int64_t rowOffset;     // first row's position on the key axis: windows are aligned to the sequences' ends
+    uint32_t newKeys = 0;  // of its keys, those that no query block before it sees
 
     FASTATTN_HOST_DEVICE bool Empty() const { return rows == 0 || keysEnd <= keysBegin; }
 };
@@ -51,6 +53,9 @@ FASTATTN_HOST_DEVICE QueryBlock MakeQueryBlock(const FlashAttentionTiling& t, co
     }
     block.keysBegin = static_cast<uint32_t>(begin);
     block.keysEnd = end < 0 ? 0 : static_cast<uint32_t>(end);
+    const int64_t lastEnd = t.windowRight >= 0 ? block.rowOffset + t.windowRight : keys;
+    const int64_t seen = block.row0 != 0 && lastEnd > begin ? lastEnd : begin;
+    block.newKeys = end > seen ? static_cast<uint32_t>(end - seen) : 0;
     return block;
 }
 
@@ -69,6 +74,31 @@ FASTATTN_HOST_DEVICE uint64_t RowUnits(const FlashAttentionTiling& t, const Quer
     return rows < whole ? rows : whole;
 }
 
+// Where sequences differ, groups with other kinds of tasks must end together, and their kinds weigh what they cost, in
+// about cycles. Fitted to when groups end, simulated, packed batches of 3 to 64 sequences with up to 16K tokens, d = 64
+// and 128.
+constexpr uint64_t ROW_CYCLES = 18;                      // a column of keys: each fractal of rows
+constexpr uint64_t KEY_CYCLES = 1;                       // ... and each element of a key and its value
+constexpr uint64_t NEW_KEY_CYCLES = 2;                   // the same, for keys that no query block has loaded yet
+constexpr uint64_t OUTPUT_CYCLES = 7, OUTPUT_PARTS = 4;  // a block: each element of a row of O, of each fractal
+constexpr uint64_t EXPOSED = 2, EXPOSED_OF = 5;          // share of the shorter of loads and work that does not hide
+
+FASTATTN_HOST_DEVICE bool SequencesDiffer(const FlashAttentionTiling& t)
+{
+    return t.hasCuSeqlens != 0 || t.hasSeqUsedKv != 0;
+}
+
+FASTATTN_HOST_DEVICE uint64_t CyclesOf(const FlashAttentionTiling& t, const QueryBlock& block, uint64_t columns,
+                                       uint64_t blocks)
+{
+    const uint64_t rows = CeilDiv(block.rows, FRACTAL_ROWS);
+    const uint64_t elems = t.headDimQk + t.headDimV;
+    const uint64_t output = rows * t.headDimV * OUTPUT_CYCLES / OUTPUT_PARTS;
+    const uint64_t work = columns * (rows * ROW_CYCLES + elems * KEY_CYCLES) + blocks * output;
+    const uint64_t loads = CeilDiv(block.newKeys, UNIT_KEYS) * elems * NEW_KEY_CYCLES;
+    return work > loads ? work + loads * EXPOSED / EXPOSED_OF : loads + work * EXPOSED / EXPOSED_OF;
+}
+
 // Work of a run of keys: its columns of 32 keys, and what each block and each task cost besides, all times its rows.
 FASTATTN_HOST_DEVICE uint64_t UnitsOf(const FlashAttentionTiling& t, const QueryBlock& block)
 {
@@ -76,8 +106,9 @@ FASTATTN_HOST_DEVICE uint64_t UnitsOf(const FlashAttentionTiling& t, const Query
         return 0;
     }
     const uint32_t keys = block.keysEnd - block.keysBegin;
-    const uint64_t columns = CeilDiv(keys, UNIT_KEYS) + CeilDiv(keys, t.blockKv) * t.blockUnits + t.taskUnits;
-    return columns * RowUnits(t, block);
+    const uint64_t blocks = CeilDiv(keys, t.blockKv);
+    const uint64_t columns = CeilDiv(keys, UNIT_KEYS) + blocks * t.blockUnits + t.taskUnits;
+    return SequencesDiffer(t) ? CyclesOf(t, block, columns, blocks) : columns * RowUnits(t, block);
 }
 
 // The keys of a run that so many of its units pay for: its whole columns share its units evenly.
@@ -112,7 +143,8 @@ struct Piece {
     FASTATTN_HOST_DEVICE bool KeepsPart() const { return begins && !ends; }
 };
 
-// Walks the pieces of one group. LengthSource: Of(batch) gives the Sequence of a batch entry.
+// Walks the pieces of one group. LengthSource: Of(batch) gives the Sequence of a batch entry, Following(previous,
+// batch) the same with half the reads, from the one before it.
 template <class LengthSource>
 class PieceWalk {
 public:
@@ -123,9 +155,7 @@ public:
         group_ = group;
         numTasks_ = tiling.batch * TaskHeads(tiling) * tiling.numBlocksQ;
         if (tiling.schedule == RANGES) {
-            total_ = TotalUnits();
-            rangeBegin_ = BoundaryOf(group);
-            rangeEnd_ = BoundaryOf(group + 1);
+            FindRange();
         }
     }
 
@@ -149,13 +179,33 @@ public:
     }
 
 private:
-    FASTATTN_HOST_DEVICE uint64_t TotalUnits() const
+    // Adds up all units and goes to a batch entry shortly before the range. Lengths may cost a read of GM each, which
+    // the last groups would do twice for everything before their range: units before some entries are kept.
+    FASTATTN_HOST_DEVICE void FindRange()
     {
-        uint64_t total = 0;
+        constexpr uint32_t MARKS = 32;
+        uint64_t marks[MARKS];
+        uint32_t step = 1;
+        Sequence sequence{};
         for (uint32_t batch = 0; batch < tiling_->batch; ++batch) {
-            total += HeadUnits(lengths_->Of(batch)) * TaskHeads(*tiling_);
+            if (batch == MARKS * step) {
+                for (uint32_t i = 0; i < MARKS / 2; ++i) {
+                    marks[i] = marks[2 * i];
+                }
+                step *= 2;
+            }
+            if (batch % step == 0) {
+                marks[batch / step] = total_;
+            }
+            sequence = batch == 0 ? lengths_->Of(0) : lengths_->Following(sequence, batch);
+            total_ += HeadUnits(sequence) * TaskHeads(*tiling_);
         }
-        return total;
+        rangeBegin_ = BoundaryOf(group_);
+        rangeEnd_ = BoundaryOf(group_ + 1);
+        while (batch_ + step < tiling_->batch && marks[batch_ / step + 1] < rangeBegin_) {
+            batch_ += step;
+        }
+        unit_ = marks[batch_ / step];
     }
 
     // Units of a sequence's tasks with one head.
@@ -224,18 +274,16 @@ private:
     FASTATTN_HOST_DEVICE bool NextInRange(bool empty)
     {
         const uint32_t taskHeads = TaskHeads(*tiling_);
-        for (; batch_ < tiling_->batch; ++batch_, head_ = 0) {
+        for (; batch_ < tiling_->batch && !BehindRange(empty); ++batch_, head_ = 0) {
             if (head_ == 0 && query_ == 0) {
-                piece_.sequence = lengths_->Of(batch_);
+                piece_.sequence = started_ ? lengths_->Following(piece_.sequence, batch_) : lengths_->Of(batch_);
                 headUnits_ = HeadUnits(piece_.sequence);
+                started_ = true;
             }
-            for (; head_ < taskHeads; ++head_, query_ = 0) {
+            for (; head_ < taskHeads && !BehindRange(empty); ++head_, query_ = 0) {
                 if (query_ == 0 && headUnits_ != 0 && unit_ + headUnits_ <= rangeBegin_) {
                     unit_ += headUnits_;  // this head lies before the range
                     continue;
-                }
-                if (!empty && headUnits_ != 0 && unit_ >= rangeEnd_) {
-                    return false;
                 }
                 piece_.batch = batch_;
                 piece_.head = head_ * PackedHeads(*tiling_);
@@ -253,6 +301,9 @@ private:
         }
         return false;
     }
+
+    // Nothing that follows is this group's. Empty tasks at the very end of the range are.
+    FASTATTN_HOST_DEVICE bool BehindRange(bool empty) const { return empty ? unit_ > rangeEnd_ : unit_ >= rangeEnd_; }
 
     FASTATTN_HOST_DEVICE bool Clip(uint64_t units, bool empty)
     {
@@ -300,6 +351,7 @@ private:
     uint32_t batch_ = 0;
     uint32_t query_ = 0;
     uint32_t head_ = 0;
+    bool started_ = false;  // piece_ has a sequence
     uint64_t headUnits_ = 0;
     uint64_t unit_ = 0;
     uint64_t taskBegin_ = 0;

@@ -18,12 +18,23 @@ public:
 
     __aicore__ inline Sequence Of(uint32_t batch) const
     {
+        Sequence before{};
+        if (tiling_->hasCuSeqlens != 0) {
+            before.startQ = static_cast<uint32_t>(gmCuSeqlensQ_.GetValue(batch));
+            before.endKv = static_cast<uint32_t>(gmCuSeqlensKv_.GetValue(batch));
+        }
+        return Following(before, batch);
+    }
+
+    __aicore__ inline Sequence Following(const Sequence& previous, uint32_t batch) const
+    {
         Sequence s{0, 0, tiling_->seqQ, tiling_->seqKv};
         if (tiling_->hasCuSeqlens != 0) {
-            s.startQ = static_cast<uint32_t>(gmCuSeqlensQ_.GetValue(batch));
-            s.startKv = static_cast<uint32_t>(gmCuSeqlensKv_.GetValue(batch));
+            s.startQ = previous.startQ + previous.lengthQ;
+            s.startKv = previous.endKv;
+            s.endKv = static_cast<uint32_t>(gmCuSeqlensKv_.GetValue(batch + 1));
             s.lengthQ = static_cast<uint32_t>(gmCuSeqlensQ_.GetValue(batch + 1)) - s.startQ;
-            s.lengthKv = static_cast<uint32_t>(gmCuSeqlensKv_.GetValue(batch + 1)) - s.startKv;
+            s.lengthKv = s.endKv - s.startKv;
         }
         if (tiling_->hasSeqUsedKv != 0) {
             const int32_t used = gmSeqUsedKv_.GetValue(batch);
