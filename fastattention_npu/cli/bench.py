@@ -7,6 +7,7 @@ from typing import Any
 # name -> module with add_arguments(parser), and its function that runs with the parsed arguments
 BENCHMARKS = {
     "allreduce": ("fastattention_npu.bench.allreduce", "run"),
+    "balance": ("fastattention_npu.bench.balance", "run"),
     "calibration": ("fastattention_npu.bench.calibration", "run"),
     "cooperative": ("fastattention_npu.cooperative.bench", "bench_cooperative"),
     "mask": ("fastattention_npu.bench.masks", "run"),
