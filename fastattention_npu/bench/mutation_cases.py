@@ -36,6 +36,8 @@ NARROW_BF16 = {**SMALL_TILING, "l0_tile_kv": 32, "s_exchange": "bf16"}
 PACKED = {**SMALL_TILING, "pack_gqa": 1}
 # Both slots of L0A, L0B (64 KB each) and L0C (128 KB) fill their memory to the last byte.
 FULL_L0 = {**SMALL_TILING, "block_q": 128, "l0_tile_kv": 128}
+# More than PieceWalk keeps the work before; some are empty.
+MANY_SEQUENCES = tuple((i % 6, 8 + 5 * i % 33) for i in range(70))
 
 CASES = (
     Case(40, 600),  # tails of rows and keys, several blocks
@@ -103,7 +105,8 @@ CASES = (
     # Packed sequences, some of them empty.
     Case(65, 300, h_q=2, lens=((40, 300), (0, 5), (65, 65), (9, 0), (1, 270))),
     Case(65, 300, h_q=2, causal=True, lens=((40, 300), (0, 5), (65, 65), (9, 0)), tiling=WHOLE_TASKS),
-    Case(5, 40, h_q=2, causal=True, lens=tuple((i % 6, 8 + 5 * i % 33) for i in range(70))),  # more than are marked
+    Case(40, 300, h_q=2, lens=((1, 300), (40, 300), (0, 5), (9, 0), (1, 270), (1, 300)), tiling=SPLIT_TASKS),
+    Case(5, 40, h_q=2, causal=True, lens=MANY_SEQUENCES, tiling=SPLIT_TASKS),
     # Whole tasks over three groups; split tasks over three groups, with parts far below zero and with sinks.
     Case(100, 300, h_q=3, causal=True, tiling=WHOLE_TASKS),
     Case(40, 40, h_q=3, causal=True, used=(0,), tiling=WHOLE_TASKS),
@@ -167,6 +170,7 @@ def bounded_feature_cases() -> Iterator[Case]:
         for b in (0, 1, 300):
             yield Case(max(65, b), 300, h_q=2, lens=((a, b), (65, 300), (b, a)))
             yield Case(65, 300, causal=True, lens=((65, 300), (a, b), (a, b)), tiling=WHOLE_TASKS)
+            yield Case(max(65, b), 300, lens=((65, 300), (a, b), (b, a)), tiling=SPLIT_TASKS)
     for s_q in (1, 17, 40, 100):
         for s_kv in (1, 63, 64, 65, 300, 700, 1100):
             yield Case(s_q, s_kv, h_q=2, tiling=SPLIT_TASKS)
