@@ -91,6 +91,13 @@ def test_every_fault_applies_to_some_problem() -> None:
         assert any(fault(a) is not None for a in arguments), name
 
 
+def test_pages_beyond_is_a_fault_only_where_keys_are_in_use() -> None:
+    fault = faults.FAULTS["pages beyond"]
+    arguments = {"block_table": torch.zeros(2, 1, dtype=torch.int32)}
+    assert fault(arguments | {"seqused_k": torch.tensor([0, 0])}) is None
+    assert fault(arguments | {"seqused_k": torch.tensor([0, 3])}) is not None
+
+
 @pytest.mark.parametrize(("key", "backend"), [("softcap", "sim"), ("window", "cpu"), ("sinks", "cpu")])
 def test_canary_a_wrong_reference_is_caught_and_shrunk(
     key: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

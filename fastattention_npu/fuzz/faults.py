@@ -51,6 +51,13 @@ def _wider_query(arguments: Arguments) -> Arguments | None:
     return arguments | {"q": torch.cat([arguments["q"]] * 2, -1)[..., : arguments["q"].size(-1) + 1]}
 
 
+def _pages_beyond(arguments: Arguments) -> Arguments | None:
+    table, used = arguments.get("block_table"), arguments.get("seqused_k")
+    if table is None or (used is not None and not (used > 0).any()):
+        return None  # no key in use, no page read
+    return arguments | {"block_table": table + 10**6}
+
+
 FAULTS: dict[str, Callable[[Arguments], Arguments | None]] = {
     "unknown layout": _with(layout="sbh"),
     "layout in use": _with(layout="bsh", head_dim=None),
@@ -96,7 +103,7 @@ FAULTS: dict[str, Callable[[Arguments], Arguments | None]] = {
     ),
     "table dtype": lambda a: a | {"block_table": torch.zeros(_batch(a), 1)},
     "table rank": lambda a: a | {"block_table": torch.zeros(_batch(a), dtype=torch.int32)},
-    "pages beyond": _changed("block_table", lambda x: x + 10**6),
+    "pages beyond": _pages_beyond,
     "head_dim": _not_packed(lambda a: a | {"head_dim": 10**6}),
     "sparse": _changed("q", lambda x: x.to_sparse()),
 }
