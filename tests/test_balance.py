@@ -10,7 +10,7 @@ from planning import SOC
 
 from fastattention_npu import _core
 from fastattention_npu.bench import balance
-from fastattention_npu.bench.balance import ONE_LENGTH, PACKED, Case, latest, packed
+from fastattention_npu.bench.balance import ONE_LENGTH, PACKED, Case, blocks_per_core, latest, packed
 from fastattention_npu.sim.timing import steering_arrays, time_plan
 
 BLOCKS_PER_CORE = 4  # from as many on, the issue asks for
@@ -20,10 +20,6 @@ FOLDED, RANGES, ROUND_ROBIN = 0, 1, 2
 
 def ratio(groups: list[dict[str, int]], measure: str = "share") -> float:
     return latest([group[measure] for group in groups])
-
-
-def blocks_per_core(groups: list[dict[str, int]]) -> float:
-    return sum(group["blocks"] for group in groups) / len(groups)
 
 
 def sweep() -> list[Case]:

@@ -75,6 +75,10 @@ def latest(loads: Sequence[float]) -> float:
     return max(loads) * len(loads) / max(sum(loads), 1)
 
 
+def blocks_per_core(groups: Sequence[Mapping[str, int]]) -> float:
+    return sum(group["blocks"] for group in groups) / len(groups)
+
+
 # With and without a window; last query blocks of 16, 56 and 272 rows; blocks in slices.
 ONE_LENGTH = (
     Case(16384, 16384),
@@ -124,7 +128,7 @@ def measure(cases: Sequence[Case], soc_name: str) -> dict[str, Any]:
             {
                 "problem": case.problem(),
                 "lengths": case.lengths,
-                "blocks_per_core": sum(group["blocks"] for group in groups) / len(groups),
+                "blocks_per_core": blocks_per_core(groups),
                 "work": latest([group["share"] for group in groups]),
                 "ends": latest(ends),
                 "cycles": max(ends),
