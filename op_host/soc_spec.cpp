@@ -60,6 +60,8 @@ const std::vector<SocField>& SocFields()
         {"scalar.queue_depth", &SocSpec::queueDepth},
         {"scalar.issue_cycles", &SocSpec::scalarIssueCycles},
         {"scalar.gm_read_cycles", &SocSpec::scalarGmReadCycles},
+        {"scalar.gm_cached_read_cycles", &SocSpec::scalarGmCachedReadCycles},
+        {"scalar.dcache_bytes", &SocSpec::dcacheBytes},
         {"scalar.ub_access_cycles", &SocSpec::scalarUbAccessCycles},
         {"sync.flag_cycles", &SocSpec::flagCycles},
         {"sync.cross_core_cycles", &SocSpec::crossCoreCycles},

@@ -79,6 +79,8 @@ struct SocSpec {
     double queueDepth = 0;  // instructions that a pipe holds before the scalar unit stalls
     double scalarIssueCycles = 0;
     double scalarGmReadCycles = 0;
+    double scalarGmCachedReadCycles = 0;
+    double dcacheBytes = 0;
     double scalarUbAccessCycles = 0;
     double flagCycles = 0;
     double crossCoreCycles = 0;

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from planning import LLAMA, PUBLIC, SOC, plan, soc_of
 
+from fastattention_npu.bench.balance import packed
 from fastattention_npu.bench.calibration import simulate
 from fastattention_npu.bench.calibration_rows import ROWS, VECTOR_DEFAULTS, Row
 
@@ -73,6 +74,17 @@ def test_a_full_queue_stalls_the_scalar_unit_but_loses_nothing() -> None:
     deep = vector(loops=100)
     shallow = cycles("vector_bench", VECTOR_DEFAULTS | {"loops": 100}, 1, scalar__queue_depth=1)
     assert deep <= shallow < 1.2 * deep
+
+
+def test_numbers_of_one_line_come_from_gm_once() -> None:
+    """The scalar unit reads the lengths of packed sequences through its data cache."""
+    batch = packed(61, 100, 400, 8)
+    cached = max(batch.ends(SOC))
+    uncached = max(batch.ends(SOC | {"scalar.dcache_bytes": 1}))
+    assert uncached > 1.1 * cached
+    assert uncached == max(batch.ends(SOC | {"scalar.gm_cached_read_cycles": SOC["scalar.gm_read_cycles"]}))
+    assert cached < max(batch.ends(SOC | {"scalar.gm_cached_read_cycles": 20}))
+    assert cached < max(batch.ends(SOC | {"scalar.dcache_bytes": 64}))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

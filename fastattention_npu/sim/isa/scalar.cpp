@@ -75,7 +75,7 @@ uint64_t scalar_load(const void* gm, uint32_t bytes)
     Instruction in;
     in.name = "scalar_load";
     in.pipe = Pipe::S;
-    in.cycles = Self().Soc().scalarGmReadCycles;
+    in.cycles = Self().ScalarLoadCycles(AddressOf(gm));
     in.operands.Add(Reads("src", Run(Space::GM, AddressOf(gm), bytes), bytes));
     uint64_t value = 0;
     Self().Issue(in, [&] { Self().ScalarLoad(AddressOf(gm), bytes, &value); });
@@ -101,7 +101,7 @@ uint64_t scalar_load_ub(uint64_t address, uint32_t bytes)
     Instruction in;
     in.name = "scalar_load_ub";
     in.pipe = Pipe::S;
-    in.cycles = Self().Soc().scalarIssueCycles;
+    in.cycles = Self().Soc().scalarUbAccessCycles;
     in.operands.Add(Reads("src", Run(Space::UB, address, bytes), bytes));
     uint64_t value = 0;
     Self().Issue(in, [&] { std::memcpy(&value, Bytes(Space::UB, address), bytes); });
@@ -113,7 +113,7 @@ void scalar_store_ub(uint64_t address, uint32_t bytes, uint64_t value)
     Instruction out;
     out.name = "scalar_store_ub";
     out.pipe = Pipe::S;
-    out.cycles = Self().Soc().scalarIssueCycles;
+    out.cycles = Self().Soc().scalarUbAccessCycles;
     out.operands.Add(Writes("dst", Run(Space::UB, address, bytes), bytes));
     Self().Issue(out, [&] { std::memcpy(Bytes(Space::UB, address), &value, bytes); });
 }

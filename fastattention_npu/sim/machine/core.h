@@ -140,6 +140,8 @@ public:
 
     // The data cache of the scalar unit: GM lines of 64 B, written back by DataCacheCleanAndInvalid only.
     void ScalarLoad(uint64_t address, uint32_t bytes, void* value);
+    // What reading a number costs: less where its line is one of the last that this core has read.
+    double ScalarLoadCycles(uint64_t address);
     void ScalarStore(uint64_t address, uint32_t bytes, const void* value);
     void CleanLine(uint64_t address);
     // The line that a store to the address fetches first, if it does; empty if the core writes that line already.
@@ -267,6 +269,8 @@ private:
     bool reservedUsed_ = false;      // Select has used the reserved end of UB
     const char* reservedData_ = "";  // API that put data there
     std::unordered_map<uint64_t, CacheLine> lines_;
+    std::unordered_map<uint64_t, uint64_t> linesRead_;  // the last that fit into the data cache: when read
+    uint64_t scalarLoads_ = 0;
     std::unique_ptr<InitMap> filler_;
     std::shared_ptr<BankPatterns> patterns_;
     UnitFlags unitFlags_;

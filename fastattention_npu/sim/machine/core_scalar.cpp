@@ -38,6 +38,18 @@ Core::CacheLine& Core::FetchLine(uint64_t line)
     return cached;
 }
 
+double Core::ScalarLoadCycles(uint64_t address)
+{
+    const auto [at, missing] = linesRead_.try_emplace(address / LINE_BYTES * LINE_BYTES);
+    at->second = ++scalarLoads_;
+    if (!missing) return soc_.scalarGmCachedReadCycles;
+    if (linesRead_.size() * LINE_BYTES > static_cast<uint64_t>(soc_.dcacheBytes)) {
+        const auto earlier = [](const auto& a, const auto& b) { return a.second < b.second; };
+        linesRead_.erase(std::min_element(linesRead_.begin(), linesRead_.end(), earlier));
+    }
+    return soc_.scalarGmReadCycles;
+}
+
 void Core::ScalarLoad(uint64_t address, uint32_t bytes, void* value)
 {
     GmBuffer* buffer = group_->Owner().Gm().Find(address);
@@ -123,6 +135,7 @@ void Core::CleanLine(uint64_t address)
         at = end;
     }
     if (cached.dirty == 0) Scalar("dcci", soc_.scalarGmReadCycles);
+    linesRead_.erase(line);
     cached.dirty = 0;
     cached.held = false;
     cached.cleaned = true;
