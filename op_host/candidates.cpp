@@ -74,6 +74,13 @@ bool PaysSlicing(const FlashAttentionTiling& base, const SocSpec& soc, const Ove
            tasks * KeysOfQuery(base) / MAX_BLOCK_KV >= MIN_SLICED_BLOCKS * soc.aicCores;
 }
 
+// Of a task's heads. Lengths known on the device only: on average, lseHeadStride is their sum.
+uint64_t RowsOfSequence(const FlashAttentionTiling& t)
+{
+    const uint64_t tokens = t.hasCuSeqlens != 0 ? CeilDiv(t.lseHeadStride, t.batch) : t.seqQ;
+    return tokens * PackedHeads(t);
+}
+
 Values BlockQValues(const FlashAttentionTiling& base, const SocSpec& soc, const Overrides& overrides)
 {
     const uint64_t rows = RoundUp(static_cast<uint64_t>(base.seqQ) * PackedHeads(base), FRACTAL_ROWS);
@@ -82,7 +89,8 @@ Values BlockQValues(const FlashAttentionTiling& base, const SocSpec& soc, const 
         grid.push_back(SLICED_BLOCK_Q);
     }
     for (const uint32_t large : {MAX_BLOCK_Q, MAX_L0_TILE_Q}) {
-        if (large <= rows) {
+        // More rows than sequences have on average would mostly be missing.
+        if (large <= rows && (large == MAX_L0_TILE_Q || large <= RowsOfSequence(base))) {
             grid.push_back(large);
         }
     }

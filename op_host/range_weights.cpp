@@ -54,7 +54,7 @@ RangeWeights InColumns(const Line& line, double taskColumns)
 RangeWeights WeightsOf(const FlashAttentionTiling& t, const SocSpec& soc)
 {
     if (SequencesDiffer(t)) {
-        return {1, 0};  // blocks and tasks of all kinds weigh their own cycles
+        return {0, 0};  // CostOf has what they cost
     }
     const uint32_t rows = BlockRows(t);
     const auto block = [&](uint32_t cols, bool masked) {

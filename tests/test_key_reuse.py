@@ -48,6 +48,14 @@ def test_heads_share_tiles_only_if_they_share_keys(h_kv: int, found: int) -> Non
     assert keys_read({"s_q": 768, "s_kv": 768, "h_q": 2, "h_kv": h_kv})["k"] == 6 * 768 - found * 2 * TILE_K
 
 
+@pytest.mark.parametrize(
+    ("h_kv", "found"), [(1, 1 + 2 + 2 + 2 + 1), (2, 1 + 2 + 2 + 1)], ids=["shared-keys", "own-keys"]
+)
+def test_the_second_of_short_causal_heads_goes_backwards(h_kv: int, found: int) -> None:
+    # Query blocks 0 1 2 with as many tiles and one, then 2 1 0, all by turns from the first key and from the last.
+    assert keys_read({"s_q": 768, "s_kv": 768, "h_q": 2, "h_kv": h_kv, "causal": True})["k"] == (12 - found) * TILE_K
+
+
 def test_whole_tasks_in_rounds_load_what_they_use() -> None:
     assert keys_read({"s_q": 2048, "s_kv": 2048}, schedule=FOLDED) == {"k": 8 * 2048, "v": 8 * 2048}
 

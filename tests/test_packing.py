@@ -83,5 +83,6 @@ def test_packing_reads_keys_and_values_once_for_a_group() -> None:
         )
         read[pack] = report["gm_bytes_read"]
     keys_and_values = 2 * (2 << 20)
-    assert read[0] > 4 * keys_and_values  # once for each of the four heads of a group
+    # Once for each of the four heads of a group, but for tiles that lie in L1 where the next head begins.
+    assert read[0] > 3.9 * keys_and_values
     assert read[1] < 1.5 * keys_and_values

@@ -29,7 +29,7 @@ public:
     FASTATTN_HOST_DEVICE KeyBlocks(const FlashAttentionTiling& t, const Piece& piece, uint32_t firstKeys)
         : begin_(piece.keysBegin),
           end_(piece.keysEnd),
-          back_(TakesKeysBack(t, piece.queries)),
+          back_(TakesKeysBack(t, piece)),
           most_(firstKeys),
           blockKv_(t.blockKv)
     {

@@ -1,8 +1,9 @@
-// Who does what. A task is one query block of one head. The unit of work is 32 keys of a 16-row fractal; blocks and
-// tasks cost some units of their own, as the tiling says. Schedules (tiling.h): whole tasks over the core groups, back
-// and forth or in turn; or the units of all tasks, laid end to end, cut into equal ranges, so that a task may be split
-// between neighbouring groups and their parts are combined at the end (output.h). Plain C++17: the kernel walks it on
-// the device, where lengths may be known only, and op_host to count loads.
+// Who does what. A task is one query block of one head. Its work is counted in units: where all sequences are as long,
+// 32 keys of a 16-row fractal, with what blocks and tasks cost besides, as the tiling says; where they differ, about
+// half cycles. Schedules (tiling.h): whole tasks over the core groups, back and forth or in turn; or the units of all
+// tasks, laid end to end, cut into equal ranges, so that a task may be split between neighbouring groups and their
+// parts are combined at the end (output.h). Plain C++17: the kernel walks it on the device, where lengths may be known
+// only, and op_host to count loads.
 #pragma once
 #include "../common/hardware.h"
 #include "packing.h"
@@ -75,31 +76,33 @@ FASTATTN_HOST_DEVICE uint64_t RowUnits(const FlashAttentionTiling& t, const Quer
 }
 
 // Where sequences differ, groups with other kinds of tasks must end together, and their kinds weigh what they cost, in
-// about cycles. Fitted to when groups end, simulated, packed batches of 3 to 64 sequences with up to 16K tokens, d = 64
-// and 128.
-constexpr uint64_t ROW_CYCLES = 18;                      // a column of keys: each fractal of rows
-constexpr uint64_t KEY_CYCLES = 1;                       // ... and each element of a key and its value
-constexpr uint64_t NEW_KEY_CYCLES = 2;                   // the same, for keys that no query block has loaded yet
-constexpr uint64_t OUTPUT_CYCLES = 7, OUTPUT_PARTS = 4;  // a block: each element of a row of O, of each fractal
-constexpr uint64_t EXPOSED = 2, EXPOSED_OF = 5;          // share of the shorter of loads and work that does not hide
+// about half cycles. Fitted to when groups end, simulated, packed batches of 3 to 128 sequences with up to 7K tokens,
+// d = 64 and 128.
+constexpr uint64_t ROW_COST = 18;        // a column of keys: each fractal of rows, and once more
+constexpr uint64_t KEY_COST = 2;         // ... and each element of a key and its value
+constexpr uint64_t NEW_KEY_COST = 3;     // the same, for keys that no query block has loaded yet
+constexpr uint64_t OUTPUT_COST = 1;      // a block: each element of a row of O, of each fractal
+constexpr uint64_t BLOCK_COST = 1600;    // ... and once
+constexpr uint64_t TASK_COST = 1200;     // a task
+constexpr uint64_t EXPOSED_INVERSE = 8;  // of the shorter of loads and work, the share that does not hide
 
 FASTATTN_HOST_DEVICE bool SequencesDiffer(const FlashAttentionTiling& t)
 {
     return t.hasCuSeqlens != 0 || t.hasSeqUsedKv != 0;
 }
 
-FASTATTN_HOST_DEVICE uint64_t CyclesOf(const FlashAttentionTiling& t, const QueryBlock& block, uint64_t columns,
-                                       uint64_t blocks)
+FASTATTN_HOST_DEVICE uint64_t CostOf(const FlashAttentionTiling& t, const QueryBlock& block, uint64_t columns,
+                                     uint64_t blocks)
 {
     const uint64_t rows = CeilDiv(block.rows, FRACTAL_ROWS);
     const uint64_t elems = t.headDimQk + t.headDimV;
-    const uint64_t output = rows * t.headDimV * OUTPUT_CYCLES / OUTPUT_PARTS;
-    const uint64_t work = columns * (rows * ROW_CYCLES + elems * KEY_CYCLES) + blocks * output;
-    const uint64_t loads = CeilDiv(block.newKeys, UNIT_KEYS) * elems * NEW_KEY_CYCLES;
-    return work > loads ? work + loads * EXPOSED / EXPOSED_OF : loads + work * EXPOSED / EXPOSED_OF;
+    const uint64_t ofBlock = BLOCK_COST + rows * t.headDimV * OUTPUT_COST;
+    const uint64_t work = columns * ((rows + 1) * ROW_COST + elems * KEY_COST) + blocks * ofBlock + TASK_COST;
+    const uint64_t loads = CeilDiv(block.newKeys, UNIT_KEYS) * elems * NEW_KEY_COST;
+    return work > loads ? work + loads / EXPOSED_INVERSE : loads + work / EXPOSED_INVERSE;
 }
 
-// Work of a run of keys: its columns of 32 keys, and what each block and each task cost besides, all times its rows.
+// Work of a run of keys: its columns of 32 keys, and columns more for each block and each task.
 FASTATTN_HOST_DEVICE uint64_t UnitsOf(const FlashAttentionTiling& t, const QueryBlock& block)
 {
     if (block.Empty()) {
@@ -108,7 +111,7 @@ FASTATTN_HOST_DEVICE uint64_t UnitsOf(const FlashAttentionTiling& t, const Query
     const uint32_t keys = block.keysEnd - block.keysBegin;
     const uint64_t blocks = CeilDiv(keys, t.blockKv);
     const uint64_t columns = CeilDiv(keys, UNIT_KEYS) + blocks * t.blockUnits + t.taskUnits;
-    return SequencesDiffer(t) ? CyclesOf(t, block, columns, blocks) : columns * RowUnits(t, block);
+    return SequencesDiffer(t) ? CostOf(t, block, columns, blocks) : columns * RowUnits(t, block);
 }
 
 // The keys of a run that so many of its units pay for: its whole columns share its units evenly.
@@ -117,13 +120,6 @@ FASTATTN_HOST_DEVICE uint64_t KeysOfUnits(const FlashAttentionTiling& t, const Q
     const uint64_t all = UnitsOf(t, block);
     const uint64_t columns = CeilDiv(block.keysEnd - block.keysBegin, UNIT_KEYS);
     return (columns * units + all / 2) / all * UNIT_KEYS;
-}
-
-// RANGES: query blocks of a head follow each other and take its keys by turns from the first to the last and back, so
-// that the next starts with keys that lie in L1. Which does which depends on the query block alone.
-FASTATTN_HOST_DEVICE bool TakesKeysBack(const FlashAttentionTiling& t, const QueryBlock& queries)
-{
-    return t.schedule == RANGES && queries.row0 / BlockTokens(t) % 2 != 0;
 }
 
 // A run of one task's keys that a group works on.
@@ -142,6 +138,25 @@ struct Piece {
     // Its group adds the other parts to this one, which is its last piece.
     FASTATTN_HOST_DEVICE bool KeepsPart() const { return begins && !ends; }
 };
+
+// In which order a head does its query blocks, by its rows (PieceWalk::QueryOf). Fitted to cycles and to when groups
+// end, simulated, of causal problems of 2 to 64 heads with 384 to 4096 tokens, and of packed batches, d = 64 and 128.
+constexpr uint32_t SNAKING_ROWS = 1152;          // causal, up to so many: forwards and backwards, head by head
+constexpr uint32_t BACKWARDS_ROWS = 2048;        // ... and up to here: backwards
+constexpr uint32_t PACKED_FORWARDS_ROWS = 4096;  // where sequences differ, up to so many: forwards
+
+FASTATTN_HOST_DEVICE bool SnakesHeads(const FlashAttentionTiling& t)
+{
+    return !SequencesDiffer(t) && t.windowRight >= 0 && t.numBlocksQ * t.blockQ <= SNAKING_ROWS;
+}
+
+// RANGES: query blocks of a head follow each other and take its keys by turns from the first to the last and back, so
+// that the next starts with keys that lie in L1. Which does which depends on the task alone.
+FASTATTN_HOST_DEVICE bool TakesKeysBack(const FlashAttentionTiling& t, const Piece& piece)
+{
+    const uint32_t head = SnakesHeads(t) ? piece.head / PackedHeads(t) : 0;
+    return t.schedule == RANGES && (piece.queries.row0 / BlockTokens(t) + head) % 2 != 0;
+}
 
 // Walks the pieces of one group. LengthSource: Of(batch) gives the Sequence of a batch entry, Following(previous,
 // batch) the same with half the reads, from the one before it.
@@ -179,6 +194,11 @@ public:
     }
 
 private:
+    // The batch is gone through in turns, each with some heads of one entry after the other: all heads at once, or
+    // where sequences differ one after the other, so that every group gets to do sequences of many lengths.
+    FASTATTN_HOST_DEVICE uint32_t HeadsOfTurn() const { return SequencesDiffer(*tiling_) ? 1 : TaskHeads(*tiling_); }
+    FASTATTN_HOST_DEVICE uint32_t Turns() const { return TaskHeads(*tiling_) / HeadsOfTurn(); }
+
     // Adds up all units and goes to a batch entry shortly before the range. Lengths may cost a read of GM each, which
     // the last groups would do twice for everything before their range: units before some entries are kept.
     FASTATTN_HOST_DEVICE void FindRange()
@@ -198,21 +218,25 @@ private:
                 marks[batch / step] = total_;
             }
             sequence = batch == 0 ? lengths_->Of(0) : lengths_->Following(sequence, batch);
-            total_ += HeadUnits(sequence) * TaskHeads(*tiling_);
+            total_ += HeadUnits(sequence) * HeadsOfTurn();
         }
+        const uint64_t ofTurn = total_;
+        total_ *= Turns();
         rangeBegin_ = BoundaryOf(group_);
         rangeEnd_ = BoundaryOf(group_ + 1);
-        while (batch_ + step < tiling_->batch && marks[batch_ / step + 1] < rangeBegin_) {
+        turn_ = ofTurn == 0 ? 0 : static_cast<uint32_t>(rangeBegin_ / ofTurn);
+        unit_ = turn_ * ofTurn;
+        while (batch_ + step < tiling_->batch && unit_ + marks[batch_ / step + 1] < rangeBegin_) {
             batch_ += step;
         }
-        unit_ = marks[batch_ / step];
+        unit_ += marks[batch_ / step];
     }
 
     // Units of a sequence's tasks with one head.
     FASTATTN_HOST_DEVICE uint64_t HeadUnits(const Sequence& s) const
     {
         uint64_t units = 0;
-        for (uint32_t i = 0; i < tiling_->numBlocksQ; ++i) {
+        for (uint32_t i = 0; i < BlocksOf(s); ++i) {
             units += UnitsOf(*tiling_, MakeQueryBlock(*tiling_, s, i));
         }
         return units;
@@ -268,28 +292,37 @@ private:
         return false;
     }
 
-    // Tasks in the order batch, head, query block, so that those of a group have keys in common. Each head begins with
-    // another query block, or groups that are some heads apart would be in light tasks at the same time. Empty tasks
+    // Tasks in the order turn, batch, head, query block, so that those of a group have keys in common. Empty tasks
     // belong to the group whose range they fall into.
     FASTATTN_HOST_DEVICE bool NextInRange(bool empty)
     {
-        const uint32_t taskHeads = TaskHeads(*tiling_);
+        for (; turn_ < Turns() && !BehindRange(empty); ++turn_, batch_ = 0) {
+            if (NextInTurn(empty)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    FASTATTN_HOST_DEVICE bool NextInTurn(bool empty)
+    {
         for (; batch_ < tiling_->batch && !BehindRange(empty); ++batch_, head_ = 0) {
             if (head_ == 0 && query_ == 0) {
-                piece_.sequence = started_ ? lengths_->Following(piece_.sequence, batch_) : lengths_->Of(batch_);
+                const bool follows = started_ && batch_ != 0;
+                piece_.sequence = follows ? lengths_->Following(piece_.sequence, batch_) : lengths_->Of(batch_);
                 headUnits_ = HeadUnits(piece_.sequence);
                 started_ = true;
             }
-            for (; head_ < taskHeads && !BehindRange(empty); ++head_, query_ = 0) {
+            for (; head_ < HeadsOfTurn() && !BehindRange(empty); ++head_, query_ = 0) {
                 if (query_ == 0 && headUnits_ != 0 && unit_ + headUnits_ <= rangeBegin_) {
                     unit_ += headUnits_;  // this head lies before the range
                     continue;
                 }
+                const uint32_t head = turn_ * HeadsOfTurn() + head_;
                 piece_.batch = batch_;
-                piece_.head = head_ * PackedHeads(*tiling_);
-                while (query_ < tiling_->numBlocksQ) {
-                    piece_.queries =
-                        MakeQueryBlock(*tiling_, piece_.sequence, (head_ + query_++) % tiling_->numBlocksQ);
+                piece_.head = head * PackedHeads(*tiling_);
+                while (query_ < BlocksOf(piece_.sequence)) {
+                    piece_.queries = MakeQueryBlock(*tiling_, piece_.sequence, QueryOf(head, query_++));
                     const uint64_t units = UnitsOf(*tiling_, piece_.queries);
                     taskBegin_ = unit_;
                     unit_ += units;
@@ -300,6 +333,30 @@ private:
             }
         }
         return false;
+    }
+
+    FASTATTN_HOST_DEVICE uint32_t BlocksOf(const Sequence& s) const
+    {
+        return static_cast<uint32_t>(CeilDiv(s.lengthQ, BlockTokens(*tiling_)));
+    }
+
+    // The query block that a head does at a place. Groups that are some heads apart would be in light tasks at the same
+    // time: each head begins with another block. But of short heads a group gets whole ones, and with them light and
+    // heavy tasks. There a causal head begins with its last block, which brings all keys that the others need, or the
+    // shortest do so by turns.
+    FASTATTN_HOST_DEVICE uint32_t QueryOf(uint32_t head, uint32_t place) const
+    {
+        const uint32_t blocks = BlocksOf(piece_.sequence);
+        const uint32_t rows = blocks * tiling_->blockQ;
+        const bool differ = SequencesDiffer(*tiling_);
+        if (differ && rows <= PACKED_FORWARDS_ROWS) {
+            return place;
+        }
+        const bool alone = tiling_->batch * TaskHeads(*tiling_) == 1;
+        if (differ || alone || tiling_->windowRight < 0 || rows > BACKWARDS_ROWS) {
+            return (head + place) % blocks;
+        }
+        return SnakesHeads(*tiling_) && head % 2 == 0 ? place : blocks - 1 - place;
     }
 
     // Nothing that follows is this group's. Empty tasks at the very end of the range are.
@@ -319,7 +376,7 @@ private:
         if (begin >= end) {
             return false;
         }
-        const bool back = TakesKeysBack(*tiling_, piece_.queries);
+        const bool back = TakesKeysBack(*tiling_, piece_);
         const uint32_t from = KeyAt(begin - taskBegin_);
         const uint32_t to = KeyAt(end - taskBegin_);
         piece_.keysBegin = back ? to : from;
@@ -336,7 +393,7 @@ private:
         const QueryBlock& queries = piece_.queries;
         const uint64_t keys = KeysOfUnits(*tiling_, queries, units);
         const bool all = keys >= queries.keysEnd - queries.keysBegin;
-        if (TakesKeysBack(*tiling_, queries)) {
+        if (TakesKeysBack(*tiling_, piece_)) {
             const uint64_t key = RoundUp(queries.keysEnd - keys, UNIT_KEYS);
             return keys == 0 ? queries.keysEnd : all ? queries.keysBegin : key;
         }
@@ -348,6 +405,7 @@ private:
     uint32_t group_ = 0;
     uint32_t numTasks_ = 0;
     uint32_t round_ = 0;
+    uint32_t turn_ = 0;
     uint32_t batch_ = 0;
     uint32_t query_ = 0;
     uint32_t head_ = 0;

@@ -73,7 +73,7 @@ public:
         started_ = true;
         block_.piece = pieces_.Current();
         block_.row0 = block_.rows = 0;
-        block_.back = TakesKeysBack(*tiling_, block_.piece.queries);
+        block_.back = TakesKeysBack(*tiling_, block_.piece);
         block_.task = nextTask_++;
         blocks_ = KeyBlocks(*tiling_, block_.piece, nextIndex_ == 0 ? firstKeys_ : tiling_->blockKv);
         Advance();
