@@ -1,9 +1,10 @@
-"""`fastattn bench balance`: when the core groups of a launch end, simulated, for long sequences and for packed batches.
+"""`fastattn bench balance`: when the core groups of a launch end, simulated, for sequences and for packed batches.
 
 Work: the units by which op_host and the kernel cut it, largest over the mean of the groups. Ends: cycles after which a
 group's cube core has done its work, latest over mean. Lengths of packed batches are random, the same every time:
-sequences of `longest` tokens times the square of a number between 0 and 1. Everything is simulated, arithmetic left
-out, cold L2; nothing was measured on a card.
+sequences of `longest` tokens times the square of a number between 0 and 1. `--random COUNT` takes as many problems by
+chance instead, causal sequences of one length and packed batches, with at least four blocks a core. Everything is
+simulated, arithmetic left out, cold L2; nothing was measured on a card.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .._native import core
+from ..cli.arguments import positive, seed
 from ..cli.text import table
 from ..sim.timing import time_plan
 from ..soc_config import load_soc
@@ -79,7 +81,7 @@ def blocks_per_core(groups: Sequence[Mapping[str, int]]) -> float:
     return sum(group["blocks"] for group in groups) / len(groups)
 
 
-# With and without a window; last query blocks of 16, 56 and 272 rows; blocks in slices.
+# With and without a window; last query blocks of 16, 56 and 272 rows; blocks in slices; short heads.
 ONE_LENGTH = (
     Case(16384, 16384),
     Case(8192, 8192, 3),
@@ -89,6 +91,8 @@ ONE_LENGTH = (
     Case(3000, 3000, 8),
     Case(10000, 10000, 2, d=64),
     Case(6144, 6144, 5, d=64),
+    Case(2000, 2000, 16),
+    Case(1000, 1000, 32),
 )
 PACKED = (
     packed(9, 3, 16384, 8),
@@ -108,13 +112,41 @@ PACKED = (
 )
 
 
+BLOCKS_PER_CORE = 4  # from as many on, loads are to be within EVEN of their mean
+EVEN = 1.05
+LONG_CYCLES = 100_000
+
+
+def drawn(count: int, seed: int, soc: Mapping[str, Any]) -> list[Case]:
+    """Problems by chance with BLOCKS_PER_CORE blocks a core or more, sequences of one length and packed by turns."""
+    rng = random.Random(seed)
+    cases: list[Case] = []
+    while len(cases) < count:
+        batch, heads, d = (
+            rng.choice((3, 6, 12, 24, 48, 96)),
+            rng.choice((4, 6, 8, 12, 16, 24, 32)),
+            rng.choice((64, 128)),
+        )
+        tokens = min(rng.randint(300, 6000), 300_000 // (batch * heads))
+        if len(cases) % 2 == 0:
+            case = Case(tokens, tokens, heads, d=d)
+        else:
+            case = packed(rng.randrange(1 << 30), batch, tokens, heads, rng.random() < 0.5, d)
+        if blocks_per_core(case.groups(soc)) >= BLOCKS_PER_CORE:
+            cases.append(case)
+    return cases
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--random", type=positive, metavar="COUNT", help="as many problems by chance instead")
+    parser.add_argument("--seed", type=seed, default=1, help="of these (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--soc", default="ascend910b2", help="a file of configs/soc (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    answer = measure(ONE_LENGTH + PACKED, args.soc)
+    chosen = drawn(args.random, args.seed, load_soc(args.soc).values()) if args.random else [*ONE_LENGTH, *PACKED]
+    answer = measure(chosen, args.soc)
     print(json.dumps(answer, indent=2) if args.json else as_text(answer))
     return 0
 
@@ -139,9 +171,29 @@ def measure(cases: Sequence[Case], soc_name: str) -> dict[str, Any]:
 
 def as_text(answer: Mapping[str, Any]) -> str:
     header = ["sequences", "longest", "keys in all", "heads", "d", "mask", "blocks a core", "work", "ends", "cycles"]
-    return f"{answer['soc']}, commit {answer['commit']}; work counted, ends and cycles simulated\n" + table(
-        header, [cells(row) for row in answer["rows"]]
-    )
+    first = f"{answer['soc']}, commit {answer['commit']}; work counted, ends and cycles simulated\n"
+    return "\n".join([first + table(header, [cells(row) for row in answer["rows"]]), *summary(answer["rows"])])
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many end together, of launches of some length and of shorter ones."""
+    lines = []
+    for name, some in (
+        (f"from {LONG_CYCLES:,} cycles on", [row for row in rows if row["cycles"] >= LONG_CYCLES]),
+        ("shorter", [row for row in rows if row["cycles"] < LONG_CYCLES]),
+    ):
+        for kind, these in (
+            ("one length", [row["ends"] for row in some if not row["lengths"]]),
+            ("packed", [row["ends"] for row in some if row["lengths"]]),
+        ):
+            if these:
+                even = sum(end <= EVEN for end in these)
+                mean = sum(these) / len(these)
+                lines.append(
+                    f"{name}, {kind}: {even} of {len(these)} end within {EVEN} of the mean; "
+                    f"mean {mean:.3f}, worst {max(these):.3f}"
+                )
+    return lines
 
 
 def cells(row: Mapping[str, Any]) -> list[Any]:

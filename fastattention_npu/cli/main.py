@@ -14,6 +14,7 @@ from ..dispatch import DEFAULT_SOC
 from ..errors import BackendUnavailableError, RefusedError
 from ..limits import BACKENDS
 from . import bench, doctor, npu_sim, plan, report, run, selftest, trace, tune
+from .arguments import positive, seed
 
 OK, WRONG, UNUSABLE = 0, 1, 2
 
@@ -23,18 +24,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(UNUSABLE, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least 1")
-    return int(text)
-
-
-def seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 to 2^63 - 1")
-    return int(text)
 
 
 def make_parser() -> argparse.ArgumentParser:

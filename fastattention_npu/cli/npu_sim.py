@@ -23,7 +23,7 @@ from ..dispatch import DEFAULT_SOC
 from ..errors import BackendUnavailableError
 from ..npu.runtime import soc_name_for_runtime, stand_in_folder
 from ..sim.launch import default_threads
-from .trace import positive
+from .arguments import positive
 
 SETTINGS_VARIABLE = "FASTATTN_NPU_SIM"  # the settings file, for the stand-in libraries
 

@@ -7,7 +7,8 @@ from ..config import load_shape
 from ..dispatch import make_backend
 from ..profiling import profile
 from ..report import write_report
-from .trace import add_target, positive, writable
+from .arguments import positive
+from .trace import add_target, writable
 
 MAX_EVENTS = 80_000  # of the one core group shown: a page of a few MB
 

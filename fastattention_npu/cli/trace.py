@@ -10,6 +10,7 @@ from ..errors import ConfigError
 from ..profiling import DEFAULT_MAX_EVENTS, profile
 from ..trace import write_trace
 from . import allreduce
+from .arguments import positive
 
 
 def group_list(text: str) -> list[int]:
@@ -17,12 +18,6 @@ def group_list(text: str) -> list[int]:
     if not all(part.strip().isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} must be core groups, such as 0 or 0,1")
     return [int(part) for part in parts]
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least 1")
-    return int(text)
 
 
 def add_target(item: argparse.ArgumentParser, output: str) -> None:
