@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from planning import LLAMA, PUBLIC, SOC, plan, soc_of
 
 from fastattention_npu.bench.balance import packed
 from fastattention_npu.bench.calibration import simulate
 from fastattention_npu.bench.calibration_rows import ROWS, VECTOR_DEFAULTS, Row
+from fastattention_npu.sim import timing
+from fastattention_npu.sim.timing import steering_arrays
 
 COPY = {
     "rows": 768, "cols": 4096, "tile_rows": 16, "tile_cols": 1024, "target": 0, "core_rows": 16, "shared": 0,
@@ -85,6 +88,24 @@ def test_numbers_of_one_line_come_from_gm_once() -> None:
     assert uncached == max(batch.ends(SOC | {"scalar.gm_cached_read_cycles": SOC["scalar.gm_read_cycles"]}))
     assert cached < max(batch.ends(SOC | {"scalar.gm_cached_read_cycles": 20}))
     assert cached < max(batch.ends(SOC | {"scalar.dcache_bytes": 64}))
+
+
+def test_where_the_host_puts_lengths_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are those of model addresses: at 13 numbers behind a border of the host's there would be one more."""
+    batch = packed(61, 100, 400, 8)
+    ends = batch.ends(SOC)
+
+    def behind_border(*args: Any) -> dict[str, np.ndarray]:
+        arrays = {}
+        for name, array in steering_arrays(*args).items():
+            room = np.zeros(array.size + 32, array.dtype)
+            first = -room.ctypes.data // array.itemsize % 16 + 13
+            arrays[name] = room[first : first + array.size].reshape(array.shape)
+            arrays[name][...] = array
+        return arrays
+
+    monkeypatch.setattr(timing, "steering_arrays", behind_border)
+    assert batch.ends(SOC) == ends
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -213,6 +213,7 @@ private:
     };
     CacheLine& FetchLine(uint64_t line);
     Region LineOf(uint64_t address) const;
+    uint64_t ModelLine(uint64_t address) const;
     void RequireMix(const char* what) const;
     void RequireCrossFlag(uint32_t id, uint32_t mode);
     void FinishFlags() const;

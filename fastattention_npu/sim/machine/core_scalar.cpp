@@ -38,9 +38,15 @@ Core::CacheLine& Core::FetchLine(uint64_t line)
     return cached;
 }
 
+uint64_t Core::ModelLine(uint64_t address) const
+{
+    const GmBuffer* buffer = group_->Owner().Gm().Find(address);
+    return (buffer == nullptr ? address : buffer->modelAddress + (address - buffer->address)) / LINE_BYTES;
+}
+
 double Core::ScalarLoadCycles(uint64_t address)
 {
-    const auto [at, missing] = linesRead_.try_emplace(address / LINE_BYTES * LINE_BYTES);
+    const auto [at, missing] = linesRead_.try_emplace(ModelLine(address));
     at->second = ++scalarLoads_;
     if (!missing) return soc_.scalarGmCachedReadCycles;
     if (linesRead_.size() * LINE_BYTES > static_cast<uint64_t>(soc_.dcacheBytes)) {
@@ -135,7 +141,7 @@ void Core::CleanLine(uint64_t address)
         at = end;
     }
     if (cached.dirty == 0) Scalar("dcci", soc_.scalarGmReadCycles);
-    linesRead_.erase(line);
+    linesRead_.erase(ModelLine(address));
     cached.dirty = 0;
     cached.held = false;
     cached.cleaned = true;
