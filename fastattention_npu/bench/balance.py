@@ -3,15 +3,15 @@
 Work: the units by which op_host and the kernel cut it, largest over the mean of the groups. Ends: cycles after which a
 group's cube core has done its work, latest over mean. Lengths of packed batches are random, the same every time:
 sequences of `longest` tokens times the square of a number between 0 and 1. `--random COUNT` takes as many problems by
-chance instead, causal sequences of one length and packed batches, with at least four blocks a core. Everything is
-simulated, arithmetic left out, cold L2; nothing was measured on a card.
+chance instead, causal sequences of one length, packed batches and keys in use, with at least four blocks a core.
+Everything is simulated, arithmetic left out, cold L2; nothing was measured on a card.
 """
 
 import argparse
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ from ..tuning import commit_of_checkout
 
 @dataclass(frozen=True)
 class Case:
-    """A problem; lengths: (queries, keys) of each batch entry where they are known on the device only."""
+    """A problem; lengths: (queries, keys) of each batch entry where they are known on the device only, packed or
+    (`used`) as keys in use of entries that are s_q x s_kv. key_heads: 0 for as many as heads."""
 
     s_q: int
     s_kv: int
@@ -36,17 +37,25 @@ class Case:
     lengths: tuple[tuple[int, int], ...] = ()
     overrides: Mapping[str, int] = field(default_factory=dict)
     d: int = 128
+    key_heads: int = 0
+    used: bool = False
 
     def __str__(self) -> str:
-        kind = f"packed{sum(keys for _, keys in self.lengths)}" if self.lengths else f"{self.s_q}x{self.s_kv}"
-        shape = f"{kind}-b{max(len(self.lengths), 1)}h{self.heads}d{self.d}"
+        many = f"{'used' if self.used else 'packed'}{sum(keys for _, keys in self.lengths)}"
+        kind = many if self.lengths else f"{self.s_q}x{self.s_kv}"
+        shape = (
+            f"{kind}-b{max(len(self.lengths), 1)}h{self.heads}{f'kv{self.key_heads}' * (self.key_heads != 0)}d{self.d}"
+        )
         return shape + "c" * self.causal + "w" * (self.window_left >= 0)
 
     def problem(self) -> dict[str, Any]:
-        problem: dict[str, Any] = {"b": 1, "s_q": self.s_q, "s_kv": self.s_kv, "h_q": self.heads, "h_kv": self.heads}
-        problem |= {"d": self.d, "causal": self.causal, "window_left": self.window_left}
-        if self.lengths:
-            problem |= {"b": len(self.lengths), "layout": "TND", "has_cu_seqlens": True}
+        problem: dict[str, Any] = {"b": max(len(self.lengths), 1), "s_q": self.s_q, "s_kv": self.s_kv}
+        problem |= {"h_q": self.heads, "h_kv": self.key_heads or self.heads, "d": self.d}
+        problem |= {"causal": self.causal, "window_left": self.window_left}
+        if self.used:
+            problem["has_seq_used_kv"] = True
+        elif self.lengths:
+            problem |= {"layout": "TND", "has_cu_seqlens": True}
             problem["total_q"] = sum(queries for queries, _ in self.lengths)
         return problem
 
@@ -70,6 +79,14 @@ def packed(seed: int, batch: int, longest: int, heads: int, causal: bool = True,
     lengths = tuple((n if seed % 2 else rng.randint(1, n), n) for n in keys)
     s_q, s_kv = (max(column) for column in zip(*lengths, strict=True))
     return Case(s_q, s_kv, heads, causal, lengths=lengths, d=d)
+
+
+def in_use(seed: int, batch: int, longest: int, heads: int, key_heads: int, s_q: int) -> Case:
+    """Causal, s_q queries of each entry, and any number of keys in use."""
+    rng = random.Random(seed)
+    keys = [rng.randint(s_q, longest) for _ in range(batch)]
+    lengths = tuple((s_q, n) for n in keys)
+    return Case(s_q, max(keys), heads, lengths=lengths, key_heads=key_heads, used=True)
 
 
 def latest(loads: Sequence[float]) -> float:
@@ -109,6 +126,9 @@ PACKED = (
     packed(32, 48, 700, 24),
     packed(61, 100, 400, 8),
     packed(62, 64, 300, 16, causal=False),
+    replace(packed(63, 64, 600, 16), key_heads=4),
+    in_use(1, 32, 2000, 32, 8, s_q=1),
+    in_use(2, 32, 2000, 16, 4, s_q=128),
 )
 
 
@@ -118,20 +138,21 @@ LONG_CYCLES = 100_000
 
 
 def drawn(count: int, seed: int, soc: Mapping[str, Any]) -> list[Case]:
-    """Problems by chance with BLOCKS_PER_CORE blocks a core or more, sequences of one length and packed by turns."""
+    """Problems by chance with BLOCKS_PER_CORE blocks a core or more: one length, packed, and keys in use by turns."""
     rng = random.Random(seed)
     cases: list[Case] = []
     while len(cases) < count:
-        batch, heads, d = (
-            rng.choice((3, 6, 12, 24, 48, 96)),
-            rng.choice((4, 6, 8, 12, 16, 24, 32)),
-            rng.choice((64, 128)),
-        )
+        batch, heads, d = rng.choice((3, 6, 12, 24, 48, 96)), rng.choice((4, 8, 12, 16, 24, 32)), rng.choice((64, 128))
         tokens = min(rng.randint(300, 6000), 300_000 // (batch * heads))
-        if len(cases) % 2 == 0:
+        kind = len(cases) % 3
+        if kind == 0:
             case = Case(tokens, tokens, heads, d=d)
-        else:
+        elif kind == 1:
             case = packed(rng.randrange(1 << 30), batch, tokens, heads, rng.random() < 0.5, d)
+            case = replace(case, key_heads=rng.choice((0, heads // 4)))
+        else:
+            s_q = rng.choice((1, 16, 128))
+            case = in_use(rng.randrange(1 << 30), batch, max(tokens, s_q), heads, rng.choice((heads, heads // 4)), s_q)
         if blocks_per_core(case.groups(soc)) >= BLOCKS_PER_CORE:
             cases.append(case)
     return cases
@@ -175,23 +196,21 @@ def as_text(answer: Mapping[str, Any]) -> str:
     return "\n".join([first + table(header, [cells(row) for row in answer["rows"]]), *summary(answer["rows"])])
 
 
+def kind_of(row: Mapping[str, Any]) -> str:
+    return "keys in use" if row["problem"].get("has_seq_used_kv") else "packed" if row["lengths"] else "one length"
+
+
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """How many end together, of launches of some length and of shorter ones."""
     lines = []
-    for name, some in (
-        (f"from {LONG_CYCLES:,} cycles on", [row for row in rows if row["cycles"] >= LONG_CYCLES]),
-        ("shorter", [row for row in rows if row["cycles"] < LONG_CYCLES]),
-    ):
-        for kind, these in (
-            ("one length", [row["ends"] for row in some if not row["lengths"]]),
-            ("packed", [row["ends"] for row in some if row["lengths"]]),
-        ):
-            if these:
-                even = sum(end <= EVEN for end in these)
-                mean = sum(these) / len(these)
+    for name, long in ((f"from {LONG_CYCLES:,} cycles on", True), ("shorter", False)):
+        for kind in ("one length", "packed", "keys in use"):
+            ends = [row["ends"] for row in rows if (row["cycles"] >= LONG_CYCLES) == long and kind_of(row) == kind]
+            if ends:
+                even = sum(end <= EVEN for end in ends)
                 lines.append(
-                    f"{name}, {kind}: {even} of {len(these)} end within {EVEN} of the mean; "
-                    f"mean {mean:.3f}, worst {max(these):.3f}"
+                    f"{name}, {kind}: {even} of {len(ends)} end within {EVEN} of the mean; "
+                    f"mean {sum(ends) / len(ends):.3f}, worst {max(ends):.3f}"
                 )
     return lines
 
@@ -199,8 +218,9 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def cells(row: Mapping[str, Any]) -> list[Any]:
     p = row["problem"]
     keys = sum(keys for _, keys in row["lengths"]) if row["lengths"] else p["s_kv"]
+    heads = p["h_q"] if p["h_q"] == p["h_kv"] else f"{p['h_q']}/{p['h_kv']}"
     mask = "window" if p["window_left"] >= 0 else "causal" if p["causal"] else "full"
     return [
-        p["b"], p["s_kv"], keys, p["h_q"], p["d"], mask,
+        p["b"], p["s_kv"], keys, heads, p["d"], mask,
         f"{row['blocks_per_core']:.0f}", f"{row['work']:.3f}", f"{row['ends']:.3f}", round(row["cycles"]),
     ]  # fmt: skip
