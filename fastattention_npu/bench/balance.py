@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .._native import core
-from ..cli.arguments import positive, seed
+from ..cli import arguments
 from ..cli.text import table
 from ..sim.timing import time_plan
 from ..soc_config import load_soc
@@ -43,9 +43,8 @@ class Case:
     def __str__(self) -> str:
         many = f"{'used' if self.used else 'packed'}{sum(keys for _, keys in self.lengths)}"
         kind = many if self.lengths else f"{self.s_q}x{self.s_kv}"
-        shape = (
-            f"{kind}-b{max(len(self.lengths), 1)}h{self.heads}{f'kv{self.key_heads}' * (self.key_heads != 0)}d{self.d}"
-        )
+        heads = f"h{self.heads}kv{self.key_heads}" if self.key_heads else f"h{self.heads}"
+        shape = f"{kind}-b{max(len(self.lengths), 1)}{heads}d{self.d}"
         return shape + "c" * self.causal + "w" * (self.window_left >= 0)
 
     def problem(self) -> dict[str, Any]:
@@ -159,8 +158,8 @@ def drawn(count: int, seed: int, soc: Mapping[str, Any]) -> list[Case]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--random", type=positive, metavar="COUNT", help="as many problems by chance instead")
-    parser.add_argument("--seed", type=seed, default=1, help="of these (default %(default)s)")
+    parser.add_argument("--random", type=arguments.positive, metavar="COUNT", help="as many problems by chance instead")
+    parser.add_argument("--seed", type=arguments.seed, default=1, help="of these (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--soc", default="ascend910b2", help="a file of configs/soc (default %(default)s)")
 

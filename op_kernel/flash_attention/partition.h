@@ -341,9 +341,9 @@ private:
     }
 
     // The query block that a head does at a place. Groups that are some heads apart would be in light tasks at the same
-    // time: each head begins with another block. But of short heads a group gets whole ones, and with them light and
-    // heavy tasks. There a causal head begins with its last block, which brings all keys that the others need, or the
-    // shortest do so by turns.
+    // time: each head begins with another block. But of short heads, unless there is but one, a group gets whole ones,
+    // and with them light and heavy tasks. There a causal head begins with its last block, which brings all keys that
+    // the others need, or the shortest do so by turns.
     FASTATTN_HOST_DEVICE uint32_t QueryOf(uint32_t head, uint32_t place) const
     {
         const uint32_t blocks = BlocksOf(piece_.sequence);

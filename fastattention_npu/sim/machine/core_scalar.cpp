@@ -116,6 +116,7 @@ void Core::CleanAllLines()
     for (const auto& [line, cached] : lines_) held.push_back(line);
     std::sort(held.begin(), held.end());
     for (const uint64_t line : held) CleanLine(line);
+    linesRead_.clear();
 }
 
 void Core::CleanLine(uint64_t address)
